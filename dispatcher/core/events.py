@@ -1,0 +1,50 @@
+"""Sightings of objects: what a source yields and what intake decides on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+BASELINE_REVISION = 0
+"""`known_revision` of an object that lay in the bucket before any rule looked at it."""
+
+
+def normalise_etag(etag: str) -> str:
+    """Return the etag without quotes and in lower case; stores differ in both."""
+    return etag.strip().strip('"').lower()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectEvent:
+    """One sighting of a complete object.
+
+    `key` is text whose UTF-8 encoding (errors: surrogateescape) gives the key's bytes.
+    `etag` is normalised (`normalise_etag`), None when the source does not know it: then
+    the object's content is still unknown and HEAD must decide. `modified_at` is by the
+    store's own clock (aware, UTC). `known_revision` is None for an object that was never
+    recorded; else the rule-set revision under which the object was first recorded
+    (`BASELINE_REVISION` for the first look at a bucket): it is then *existing* for every
+    rule that was added later, and already decided for the others.
+    """
+
+    bucket: str
+    key: str
+    etag: str | None
+    size: int | None
+    modified_at: datetime | None
+    event_name: str
+    source: str
+    known_revision: int | None = None
+
+
+def encode_key(key: str) -> bytes:
+    """Return the bytes of a key as the store holds them."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def decode_key(raw: bytes) -> str:
+    """Return the text of a key's bytes; `encode_key` is its exact inverse."""
+    return raw.decode("utf-8", "surrogateescape")

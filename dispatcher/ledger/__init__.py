@@ -1,0 +1,1 @@
+"""The ledger: tables, migrations, and all the SQL of the program."""

@@ -1,0 +1,71 @@
+"""The seams: what brings sightings in (Source), and where calls go out (Target, Tasks).
+
+Services depend on these protocols alone; sources, targets and ledger never import each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dispatcher.core.calls import Endpoint, ServiceTask, TaskQuery, WorkflowCall
+    from dispatcher.core.events import ObjectEvent
+    from dispatcher.core.outcomes import Outcome
+    from dispatcher.core.segments import SnapshotChange
+
+
+def nothing_to_acknowledge() -> None:
+    """Acknowledge a batch of a source whose only progress is in the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sightings that are committed together, with the source's progress.
+
+    Intake writes the dispatches of `events` and `progress` in one transaction and calls `ack`
+    only after the commit. A batch that is not acknowledged is brought again by its source.
+    """
+
+    events: Sequence[ObjectEvent]
+    progress: SnapshotChange | None = None
+    ack: Callable[[], None] = nothing_to_acknowledge
+
+
+class Source(Protocol):
+    """Something that brings sightings. One thread iterates it; `stop` ends it promptly."""
+
+    name: str
+
+    def batches(self, stop: threading.Event) -> Iterator[Batch]:
+        """Yield batches until there is nothing more for now (a listing) or `stop` is set (a queue).
+
+        Raises DispatcherError when the store or queue refuses or fails; what was yielded before
+        stays valid, and iterating again brings what is missing.
+        """
+        ...
+
+
+class Target(Protocol):
+    """Makes one kind of call. Thread-safe. Never raises: every end is an Outcome."""
+
+    def start(self, call: WorkflowCall) -> Outcome:
+        """Make the call once, without retries, within the configured time-out."""
+        ...
+
+
+class Tasks(Protocol):
+    """The service's own list of tasks: the evidence. Thread-safe."""
+
+    def list_tasks(self, query: TaskQuery) -> Iterator[ServiceTask]:
+        """Yield every task of the query, all pages. Raises DispatcherError if any page fails:
+        an incomplete listing proves nothing.
+        """
+        ...
+
+    def get_task(self, endpoint: Endpoint, task_id: str) -> ServiceTask | None:
+        """Return one task with its results, None if the service does not know it."""
+        ...

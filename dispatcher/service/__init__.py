@@ -1,0 +1,1 @@
+"""Services: intake, worker, upkeep, and the daemon that runs them."""

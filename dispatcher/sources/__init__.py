@@ -1,0 +1,1 @@
+"""Sources: what brings sightings of objects in."""

@@ -1,0 +1,1 @@
+"""Targets: the calls that go out, one file for each, and the SDK behind them."""
