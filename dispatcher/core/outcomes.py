@@ -128,7 +128,7 @@ def backoff(attempt: int, chance: float) -> timedelta:
     `chance` is uniform in [0, 1). The ceiling doubles from 5 s to 1 h; at least a tenth of it
     is waited, so that no failure is repeated at once.
     """
-    ceiling = min(BACKOFF_LIMIT, BACKOFF_FIRST * 2 ** min(max(attempt - 1, 0), 16))
+    ceiling = min(BACKOFF_LIMIT, BACKOFF_FIRST * (1 << min(max(attempt - 1, 0), 16)))
     return ceiling * max(0.1, chance)
 
 
