@@ -1,0 +1,205 @@
+"""Recording: what intake decided becomes rows, each at most once, for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, insert, select, update
+
+from dispatcher.core.dispatch import DispatchState, StateReason, id_from_bytes, id_to_bytes
+from dispatcher.core.events import encode_key
+from dispatcher.ledger.tables import Lane, dispatches, tombstones
+from dispatcher.ledger.writing import BATCH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection
+
+SOURCE_BACKFILL = "backfill"
+SOURCE_EXISTING = "existing"
+
+
+@dataclass(frozen=True, slots=True)
+class NewDispatch:
+    """One rule applied to one object.
+
+    `aliases` are the ids that the same object has under former names of the rule. With `settle` set, a
+    changed content waits until it has been still as long. `state` is PENDING, or SKIPPED with a reason.
+    """
+
+    dispatch_id: str
+    rule_id: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    run: str
+    source: str
+    modified_at: datetime | None
+    aliases: tuple[str, ...] = ()
+    settle: timedelta | None = None
+    state: DispatchState = DispatchState.PENDING
+    reason: StateReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What `record` did. `superseded` holds rows made skipped (SUPERSEDED), also among the inserted."""
+
+    inserted: tuple[str, ...]
+    known: int
+    superseded: tuple[str, ...]
+
+
+_Object = tuple[str, str, bytes, str]
+
+
+@dataclass(slots=True)
+class _Sibling:
+    """Another content of the same object under the same rule and run, stored or about to be."""
+
+    dispatch_id: str
+    state: DispatchState
+    modified_at: datetime | None
+    first_seen_at: datetime
+    row: dict[str, object] | None = None  # of one that is about to be stored
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What one call of `record` will write."""
+
+    siblings: dict[_Object, list[_Sibling]]
+    rows: list[dict[str, object]] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
+    stored_superseded: list[str] = field(default_factory=list)
+
+
+def record(tx: Connection, items: Sequence[NewDispatch], now: datetime) -> Recorded:
+    """Insert the dispatches that are new. Idempotent; at most 1,000 items a call.
+
+    One that exists, shrank to a tombstone, or exists under an alias counts as known. A waiting row of the
+    same rule, key and run with an older or equal (or unknown) time becomes skipped (SUPERSEDED): its
+    call would process the new bytes. Rows that are being sent, may have been or were are never touched. An item
+    that is strictly older than a recorded row is itself inserted as skipped (SUPERSEDED).
+    """
+    if len(items) > BATCH:
+        raise ValueError(f"at most {BATCH} items a call, not {len(items)}")
+    new = _unknown(tx, items)
+    if not new:
+        return Recorded((), len(items), ())
+    plan = _Plan(_stored_siblings(tx, new))
+    for item in new:
+        _plan(plan, item, now)
+    if plan.stored_superseded:
+        tx.execute(
+            update(dispatches)
+            .where(dispatches.c.dispatch_id == bindparam("of"))
+            .values(state=DispatchState.SKIPPED, reason=StateReason.SUPERSEDED, next_at=None, updated_at=now),
+            [{"of": each} for each in plan.stored_superseded],
+        )
+    tx.execute(insert(dispatches), plan.rows)
+    return Recorded(tuple(item.dispatch_id for item in new), len(items) - len(new), tuple(plan.superseded))
+
+
+def _unknown(tx: Connection, items: Iterable[NewDispatch]) -> list[NewDispatch]:
+    """Return the items of which the ledger knows neither the id nor an alias, without repetitions."""
+    by_id: dict[str, NewDispatch] = {}
+    for item in items:
+        by_id.setdefault(item.dispatch_id, item)
+    known = known_ids(tx, {each for item in by_id.values() for each in (item.dispatch_id, *item.aliases)})
+    return [item for item in by_id.values() if item.dispatch_id not in known and known.isdisjoint(item.aliases)]
+
+
+def known_ids(tx: Connection, ids: Iterable[str]) -> set[str]:
+    """Return which of the ids the ledger has ever recorded."""
+    wanted = list(ids)
+    known: set[str] = set()
+    for start in range(0, len(wanted), BATCH):
+        chunk = wanted[start : start + BATCH]
+        known.update(tx.scalars(select(dispatches.c.dispatch_id).where(dispatches.c.dispatch_id.in_(chunk))))
+        raw = [id_to_bytes(each) for each in chunk]
+        known.update(
+            id_from_bytes(each) for each in tx.scalars(select(tombstones.c.id).where(tombstones.c.id.in_(raw)))
+        )
+    return known
+
+
+def _stored_siblings(tx: Connection, items: Iterable[NewDispatch]) -> dict[_Object, list[_Sibling]]:
+    table = dispatches.c
+    # One query for each (rule, bucket): SQLite would scan the whole index for a list of triples.
+    keys: dict[tuple[str, str], set[bytes]] = {}
+    for item in items:
+        keys.setdefault((item.rule_id, item.bucket), set()).add(encode_key(item.key))
+    siblings: dict[_Object, list[_Sibling]] = {}
+    for (rule_id, bucket), wanted in keys.items():
+        rows = tx.execute(
+            select(table.dispatch_id, table.key, table.run, table.state, table.modified_at, table.first_seen_at).where(
+                table.rule_id == rule_id, table.bucket == bucket, table.key.in_(wanted)
+            )
+        )
+        for dispatch_id, key, run, state, modified_at, first_seen_at in rows:
+            siblings.setdefault((rule_id, bucket, key, run), []).append(
+                _Sibling(dispatch_id, DispatchState(state), modified_at, first_seen_at)
+            )
+    return siblings
+
+
+def _plan(plan: _Plan, item: NewDispatch, now: datetime) -> None:
+    key = encode_key(item.key)
+    siblings = plan.siblings.setdefault((item.rule_id, item.bucket, key, item.run), [])
+    state, reason, next_at = item.state, item.reason, now
+    if state is DispatchState.PENDING:
+        if any(_older(item.modified_at, other.modified_at) for other in siblings):
+            state, reason = DispatchState.SKIPPED, StateReason.SUPERSEDED
+            plan.superseded.append(item.dispatch_id)
+        else:
+            for other in siblings:
+                _supersede(plan, other)
+            settle = item.settle
+            if settle is not None and any(now - other.first_seen_at < settle for other in siblings):
+                reason, next_at = StateReason.SETTLING, now + settle
+    row: dict[str, object] = {
+        "dispatch_id": item.dispatch_id,
+        "rule_id": item.rule_id,
+        "bucket": item.bucket,
+        "key": key,
+        "etag": item.etag,
+        "size": item.size,
+        "run": item.run,
+        "state": state,
+        "reason": reason,
+        "source": item.source,
+        "lane": lane_of(item.source, item.run),
+        "modified_at": item.modified_at,
+        "first_seen_at": now,
+        "updated_at": now,
+        "next_at": next_at if state is DispatchState.PENDING else None,
+    }
+    plan.rows.append(row)
+    siblings.append(_Sibling(item.dispatch_id, state, item.modified_at, now, row))
+
+
+def _supersede(plan: _Plan, other: _Sibling) -> None:
+    if other.state is not DispatchState.PENDING:
+        return
+    other.state = DispatchState.SKIPPED
+    plan.superseded.append(other.dispatch_id)
+    if other.row is None:
+        plan.stored_superseded.append(other.dispatch_id)
+    else:
+        other.row.update(state=DispatchState.SKIPPED, reason=StateReason.SUPERSEDED, next_at=None)
+
+
+def _older(modified_at: datetime | None, other: datetime | None) -> bool:
+    return modified_at is not None and other is not None and modified_at < other
+
+
+def lane_of(source: str, run: str) -> Lane:
+    """Return the queue of a new dispatch: what an operator asked for is not counted by a budget."""
+    if run or source == SOURCE_BACKFILL:
+        return Lane.BACKFILL
+    return Lane.EXEMPT if source == SOURCE_EXISTING else Lane.BUDGETED

@@ -1,0 +1,107 @@
+"""Who may send: one process at a time, by a lock of the operating system held for life.
+
+The number of an incarnation is the lease on each row it sends: a row left by an earlier one has
+no sender any more, and what its call did is unknown.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, insert, select, update
+
+from dispatcher.core.dispatch import DispatchState
+from dispatcher.core.outcomes import Uncertain
+from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row
+from dispatcher.ledger.failures import LedgerLockedError, LedgerPlaceError
+from dispatcher.ledger.tables import dispatches, in_state, incarnations
+from dispatcher.ledger.writing import BATCH
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One life of a sender; numbers only grow."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SenderLock:
+    """The lock file, held. The system releases it when the process ends, however it ends."""
+
+    descriptor: int
+
+    @classmethod
+    def take(cls, ledger: Path) -> SenderLock:
+        """Take the lock beside the ledger, or raise LedgerLockedError with the holder's process id."""
+        path = ledger.with_name(ledger.name + ".sender.lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise LedgerPlaceError(
+                f"the lock file {path} cannot be opened ({error.strerror})", hint="check its owner and permissions"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise LedgerLockedError(
+                f"process {holder} is already dispatching from the ledger {ledger}",
+                hint="stop it first; one ledger has one sender",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Let another process send."""
+        os.close(self.descriptor)
+
+
+def begin_incarnation(tx: Connection, now: datetime, pid: int) -> Incarnation:
+    """Return a new incarnation; only the holder of the sender's lock may ask for one."""
+    number = tx.scalar(insert(incarnations).values(started_at=now, pid=pid).returning(incarnations.c.number))
+    assert number is not None  # noqa: S101 - a statement that returns its row
+    return Incarnation(number)
+
+
+def recover(tx: Connection, incarnation: Incarnation, now: datetime) -> int:
+    """Make rows that earlier incarnations left `sending` uncertain; return how many, at most 1,000."""
+    left = tx.execute(
+        select(dispatches.c.dispatch_id, dispatches.c.attempt)
+        .where(in_state(DispatchState.SENDING), dispatches.c.incarnation < incarnation.number)
+        .limit(BATCH)
+    ).all()
+    if not left:
+        return 0
+    died = Uncertain("sender died")
+    append_outcomes(tx, [outcome_row(row.dispatch_id, row.attempt, died, Evidence.RECOVERY, now, now) for row in left])
+    tx.execute(
+        update(dispatches)
+        .where(dispatches.c.dispatch_id == bindparam("of"))
+        .values(
+            state=DispatchState.UNCERTAIN,
+            reason=None,
+            attempts=dispatches.c.attempts + 1,
+            absent_sweeps=0,
+            last_absent_at=None,
+            incarnation=None,
+            next_at=now,
+            updated_at=now,
+            last_error_code=None,
+            last_error_message=died.reason,
+            last_error_request_id=None,
+        ),
+        [{"of": row.dispatch_id} for row in left],
+    )
+    return len(left)

@@ -1,0 +1,277 @@
+"""The tables of the ledger, apart from those of the snapshots.
+
+Only indexes that a query of this package uses; `tests/ledger/test_plans.py` holds each to it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    literal_column,
+)
+
+from dispatcher.core.dispatch import DispatchState
+from dispatcher.ledger.metadata import UtcTime, metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+
+class Lane(IntEnum):
+    """Which queue of its rule a waiting dispatch stands in.
+
+    BUDGETED: live, not yet counted against the day's budget. EXEMPT: live and already counted, or
+    an existing object the operator asked for. BACKFILL: goes after everything live.
+    """
+
+    BUDGETED = 0
+    EXEMPT = 1
+    BACKFILL = 2
+
+
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("dispatch_id", Text, primary_key=True),
+    Column("rule_id", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),  # the bytes of the key: not every key is valid text
+    Column("etag", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("source", Text, nullable=False),
+    Column("lane", Integer, nullable=False),
+    Column("modified_at", UtcTime),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("next_at", UtcTime),  # when a pending row may be called, or an uncertain one be looked for
+    Column("attempts", Integer, nullable=False, default=0),  # calls that failed and count
+    Column("attempt", Integer, nullable=False, default=0),  # number of the last attempt
+    Column("incarnation", Integer),  # the lease: which sender is sending it
+    Column("first_attempt_at", UtcTime),
+    Column("intent_at", UtcTime),  # of the last attempt
+    Column("region", Text),  # of the last attempt, as the two that follow
+    Column("endpoint", Text),
+    Column("workflow_id", Text),
+    Column("started_at", UtcTime),
+    Column("task_id", Text),
+    Column("task_status", Text),
+    Column("task_error", Text),
+    Column("task_finished_at", UtcTime),
+    Column("follow_at", UtcTime),  # set while the task of a started row has no final status
+    Column("request_id", Text),
+    Column("last_error_code", Text),
+    Column("last_error_message", Text),
+    Column("last_error_request_id", Text),
+    Column("absent_sweeps", Integer, nullable=False, default=0),
+    Column("last_absent_at", UtcTime),
+)
+
+
+def in_state(*states: DispatchState) -> ColumnElement[bool]:
+    """Return `state is one of`, written as literals: partial indexes are found only by literals."""
+    if len(states) == 1:
+        return dispatches.c.state == literal_column(f"'{states[0].value}'")
+    return dispatches.c.state.in_([literal_column(f"'{state.value}'") for state in states])
+
+
+def _partial(name: str, *columns: str, where: ColumnElement[bool]) -> Index:
+    return Index(name, *(dispatches.c[each] for each in columns), sqlite_where=where, postgresql_where=where)
+
+
+Index("ix_dispatches_object", dispatches.c.rule_id, dispatches.c.bucket, dispatches.c.key)
+_partial(
+    "ix_dispatches_pending",
+    "rule_id",
+    "lane",
+    "next_at",
+    "first_seen_at",
+    where=in_state(DispatchState.PENDING),
+)
+_partial("ix_dispatches_sending", "incarnation", where=in_state(DispatchState.SENDING))
+_partial("ix_dispatches_uncertain", "next_at", where=in_state(DispatchState.UNCERTAIN))
+_partial("ix_dispatches_dead", "updated_at", where=in_state(DispatchState.DEAD))
+_partial("ix_dispatches_following", "follow_at", where=dispatches.c.follow_at.is_not(None))
+_partial("ix_dispatches_finished", "updated_at", where=in_state(DispatchState.STARTED, DispatchState.SKIPPED))
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("dispatch_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("incarnation", Integer, nullable=False),
+    Column("intent_at", UtcTime, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("request", Text, nullable=False),  # JSON of what was sent
+    sqlite_with_rowid=False,
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("outcome_id", Integer, primary_key=True),  # the order of arrival
+    Column("dispatch_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("code", Text),
+    Column("message", Text),
+    Column("request_id", Text),
+    Column("task_id", Text),
+    Column("evidence", Text, nullable=False),  # what told it: the call, a sweep, the death of a sender
+    Column("ended_at", UtcTime, nullable=False),
+    Column("recorded_at", UtcTime, nullable=False),
+    Index("ix_outcomes_dispatch", "dispatch_id"),
+)
+
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("task_id", Text),
+    sqlite_with_rowid=False,
+)
+
+sightings = Table(
+    "sightings",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("event", Text, nullable=False),
+    Column("version", Integer, nullable=False),  # grows with each repetition: what was read is what is resolved
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),
+    Column("missing_since", UtcTime),
+    Column("tries", Integer, nullable=False),
+    Index("ix_sightings_due", "due_at"),
+)
+
+rule_sets = Table(
+    "rule_sets",
+    metadata,
+    Column("revision", Integer, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("rule_id", Text, primary_key=True),
+    Column("input", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("first_revision", Integer, nullable=False),
+    Column("removed_revision", Integer),
+    Column("renamed_to", Text),
+    Column("existing_wanted", Boolean(create_constraint=False), nullable=False),
+    Column("existing_done", Boolean(create_constraint=False), nullable=False),
+    Column("budget", Integer),
+    Column("target", Text),  # key of `rates` and `target_health`
+)
+
+rule_progress = Table(
+    "rule_progress",
+    metadata,
+    Column("rule_id", Text, primary_key=True),
+    Column("served_at", UtcTime),  # when the rule last had its turn
+    Column("rejected_code", Text),
+    Column("rejected_count", Integer, nullable=False, default=0),
+    Column("output_task_id", Text),  # first finished task, to be read by the loop guard
+    Column("output_dispatch_id", Text),
+    Column("outputs_checked_at", UtcTime),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("rule_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("rule_id", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("used", Integer, nullable=False),
+    Column("released", Integer, nullable=False),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("next_at", UtcTime),
+    Column("share_millionths", Integer, nullable=False),
+    Column("share_at", UtcTime),
+)
+
+target_health = Table(
+    "target_health",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("uncertain_streak", Integer, nullable=False),
+    Column("paused_since", UtcTime),
+    Column("pause_reason", Text),
+    Column("trial_at", UtcTime),
+)
+
+foreign_starts = Table(
+    "foreign_starts",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("workflow_id", Text, nullable=False),
+    Column("media_url", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("rule_id", Text),
+    Column("created_at", UtcTime),
+    Column("token", Text),
+    Column("seen_at", UtcTime, nullable=False),
+)
+
+double_starts = Table(
+    "double_starts",
+    metadata,
+    Column("dispatch_id", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("seen_at", UtcTime, nullable=False),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("sweep_id", Integer, primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("until", UtcTime, nullable=False),
+    Column("complete", Boolean(create_constraint=False), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index("ix_sweeps_at", "at"),
+)
+
+incarnations = Table(
+    "incarnations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("started_at", UtcTime, nullable=False),
+    Column("pid", Integer, nullable=False),
+)
