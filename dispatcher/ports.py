@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from dispatcher.core.calls import Endpoint, ServiceTask, TaskQuery, WorkflowCall
     from dispatcher.core.events import ObjectEvent
     from dispatcher.core.outcomes import Outcome
-    from dispatcher.core.segments import SnapshotChange
+    from dispatcher.core.segments import RootState, SegmentHead, SnapshotChange
 
 
 def nothing_to_acknowledge() -> None:
@@ -46,6 +46,45 @@ class Source(Protocol):
         Raises DispatcherError when the store or queue refuses or fails; what was yielded before
         stays valid, and iterating again brings what is missing.
         """
+        ...
+
+
+class SnapshotMemory(Protocol):
+    """What a listing reads of the ledger while it runs; it writes only through `Batch.progress`.
+
+    Each call sees what was committed before it. Raises LedgerError.
+    """
+
+    def load(self, bucket: str, root: str) -> RootState:
+        """Return what is remembered of a root, with the earlier roots that it continues."""
+        ...
+
+    def roots(self, bucket: str) -> Mapping[str, bool]:
+        """Return every remembered root of a bucket, and whether its baseline is complete."""
+        ...
+
+    def heads(self, root_id: int, after: int, limit: int) -> Sequence[SegmentHead]:
+        """Return the next live segments behind a position, in order."""
+        ...
+
+    def first_fence(self, root_id: int, after: int, raw_keys: Sequence[bytes]) -> SegmentHead | None:
+        """Return the first live segment behind a position whose fence is one of these keys."""
+        ...
+
+    def revisions(self, root_id: int, after: int, last: int) -> Mapping[int, int]:
+        """Return hash and revision of the entries at positions in (after, last]; a few segments."""
+        ...
+
+    def known(self, root_ids: Sequence[int], hashes: Collection[int]) -> dict[int, int]:
+        """Return the revision of each of these hashes that the roots know, live or limbo."""
+        ...
+
+    def counts(self, root_id: int, number: int) -> tuple[int, int]:
+        """Return how many entries are live, and how many became limbo in pass `number`."""
+        ...
+
+    def missing(self, root_id: int, number: int) -> int:
+        """Return how many entries that became limbo in pass `number` are not live."""
         ...
 
 
