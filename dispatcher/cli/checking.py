@@ -1,0 +1,67 @@
+"""`check`: what is wrong or surprising in a configuration, before it costs money."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli.invocation import invocation
+from dispatcher.cli.output import Format, print_document, print_line, print_table
+from dispatcher.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.core.overlaps import Problem
+
+
+def check(
+    ctx: typer.Context,
+    *,
+    online: Annotated[
+        bool,
+        typer.Option("--online", help="Also try buckets, ledger and permissions, and look for starts not ours."),
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A warning fails the check, too.")] = False,
+) -> None:
+    """Check the configuration: exit 78 when it is wrong, 77 for permissions, 69 if something is away."""
+    from dispatcher.service.checking import check as check_offline  # noqa: PLC0415
+    from dispatcher.service.checking import problems_json  # noqa: PLC0415
+
+    asked = invocation(ctx)
+    settings = asked.settings()
+    problems = list(check_offline(settings))
+    code = ExitCode.DONE
+    if online:
+        from dispatcher.service.online import check_online  # noqa: PLC0415 - the store, the ledger and the service
+
+        asked.say("looking at buckets, ledger and service ...")
+        found = check_online(settings)
+        problems += found.problems
+        code = found.exit_code
+    if asked.output is Format.TABLE:
+        _print(problems, len(settings.rules.rules))
+    else:
+        print_document(problems_json(problems), asked.output)
+    raise typer.Exit(int(_exit_code(problems, code, strict=strict)))
+
+
+def _exit_code(problems: "Sequence[Problem]", online: ExitCode, *, strict: bool) -> ExitCode:
+    """Return the gravest: a wrong configuration, then permissions, then what is away."""
+    offline_errors = any(each.severity == "error" and each.code not in ONLINE_CODES for each in problems)
+    if offline_errors:
+        return ExitCode.CONFIG
+    if online is not ExitCode.DONE:
+        return online
+    if strict and problems:
+        return ExitCode.CONFIG
+    return ExitCode.DONE
+
+
+def _print(problems: "Sequence[Problem]", rules: int) -> None:
+    if not problems:
+        print_line(f"ok: {rules} rules, nothing to warn of")
+        return
+    rows = [
+        (each.severity, each.code, ", ".join(each.rules), each.message, _witness(each), each.hint) for each in problems
+    ]
+    print_table(["severity", "code", "rules", "what", "witness", "what to do"], rows)

@@ -1,0 +1,151 @@
+"""`explain`: each rule's verdict on an object, why, and the request that would be sent."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dispatcher.cli.invocation import invocation
+from dispatcher.cli.output import Format, Json, Record, print_document, print_line, print_table
+from dispatcher.core.calls import WorkflowCall
+from dispatcher.core.rules import Reason
+
+if TYPE_CHECKING:
+    from dispatcher.service.explaining import Explanation, Judgement
+    from dispatcher.service.live import LiveExplanation
+
+_MANY_RULES = 40
+"""With more rules than this, a table leaves out those that do not bind the object's path."""
+_ELSEWHERE = (Reason.BUCKET, Reason.PREFIX)
+
+
+def explain(
+    ctx: typer.Context,
+    urls: Annotated[list[str], typer.Argument(metavar="URL...", help="Objects, in any URL form, or bare keys.")],
+    *,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also look at the object, the ledger and the tasks, and say why it waits.")
+    ] = False,
+) -> None:
+    """Say of objects what each rule thinks of them, and what would be sent."""
+    from dispatcher.core.location import parse_object  # noqa: PLC0415
+    from dispatcher.service.explaining import explain as explain_object  # noqa: PLC0415
+    from dispatcher.service.names import names_of  # noqa: PLC0415
+
+    asked = invocation(ctx)
+    settings = asked.settings()
+    names = names_of(settings)
+    places = [(url, *parse_object(url, names)) for url in urls]
+    if not live:
+        offline = [explain_object(settings, url, bucket, key) for url, bucket, key in places]
+        _print(asked.output, [(each, None) for each in offline])
+        return
+    from dispatcher.service.live import explain_live  # noqa: PLC0415 - the store, the ledger and the service
+
+    seen = explain_live(settings, places)
+    _print(asked.output, [(each.explanation, each) for each in seen])
+
+
+def _print(output: Format, explained: "list[tuple[Explanation, LiveExplanation | None]]") -> None:
+    if output is Format.TABLE:
+        for explanation, live in explained:
+            _print_explanation(explanation)
+            if live is not None:
+                _print_live(live)
+            print_line()
+        return
+    records = [_record(explanation, live) for explanation, live in explained]
+    if output is Format.JSON:
+        print_document(records, output)
+        return
+    for record in records:
+        print_document(record, output)
+
+
+# -- JSON ---------------------------------------------------------------------------------------
+
+
+def _record(explanation: "Explanation", live: "LiveExplanation | None") -> Record:
+    record: dict[str, Json] = {
+        "url": explanation.url,
+        "bucket": explanation.bucket,
+        "key": explanation.key,
+        "verdicts": [_verdict(each) for each in explanation.judgements],
+    }
+    if live is not None:
+        record["live"] = live.to_json()
+    return record
+
+
+def _verdict(judgement: "Judgement") -> Record:
+    return {
+        "rule": judgement.verdict.rule.id,
+        "matched": judgement.verdict.matched,
+        "reason": judgement.verdict.reason.value,
+        "sentence": judgement.sentence,
+        "dispatch_id": judgement.dispatch_id,
+        "request": _request(judgement),
+    }
+
+
+def _request(judgement: "Judgement") -> Record | None:
+    from dispatcher.core.rendering import USER_DATA_LIMIT  # noqa: PLC0415
+
+    call = judgement.call
+    if call is None:
+        return None
+    if not isinstance(call, WorkflowCall):
+        return {"error": "USER_DATA", "user_data_bytes": call.size, "user_data_limit": USER_DATA_LIMIT}
+    return {
+        "action": "StartWorkflow",
+        "endpoint": call.endpoint.url,
+        "region": call.endpoint.region,
+        "workflow_id": call.workflow_id,
+        "task_input": call.task_input,
+        "user_data": call.user_data,
+        "user_data_bytes": len(call.user_data.encode()),
+        "user_data_limit": USER_DATA_LIMIT,
+        "skip_input_verification": call.skip_input_verification,
+    }
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def _print_explanation(explanation: "Explanation") -> None:
+    shown = explanation.judgements
+    hidden = 0
+    if len(shown) > _MANY_RULES:
+        shown = tuple(each for each in shown if each.verdict.reason not in _ELSEWHERE)
+        hidden = len(explanation.judgements) - len(shown)
+    rows = [
+        (each.verdict.rule.id, "yes" if each.verdict.matched else "no", each.verdict.reason, each.sentence)
+        for each in shown
+    ]
+    print_table(["rule", "starts", "reason", "why"], rows, title=f"bucket {explanation.bucket}, key {explanation.key}")
+    if hidden:
+        print_line(f"({hidden} more rules bind another bucket or path)")
+    for judgement in explanation.matches:
+        for line in _request_lines(judgement):
+            print_line(line)
+
+
+def _request_lines(judgement: "Judgement") -> Iterator[str]:
+    from dispatcher.core.rendering import USER_DATA_LIMIT  # noqa: PLC0415
+
+    call = judgement.call
+    if isinstance(call, WorkflowCall):
+        example = "" if judgement.dispatch_id else "; the id in it is an example, it is made of the content"
+        yield f"{judgement.verdict.rule.id}: StartWorkflow {call.workflow_id} at {call.endpoint.url}"
+        yield f"  TaskInput  {call.task_input}"
+        yield f"  UserData   {call.user_data}  ({len(call.user_data.encode())} of {USER_DATA_LIMIT} bytes{example})"
+    elif call is not None:
+        yield (
+            f"{judgement.verdict.rule.id}: cannot be sent, its UserData would have {call.size} bytes"
+            f" of {USER_DATA_LIMIT}: shorten workflow.user_data of this rule"
+        )
+
+
+def _print_live(live: "LiveExplanation") -> None:
+    for line in live.lines():
+        print_line(line)
