@@ -83,3 +83,5 @@ class LedgerError(DispatcherError):
     """The ledger cannot be used as it is (full disk, damage, wrong version, locked)."""
 
     exit_code = ExitCode.UNAVAILABLE
+    passing: bool = False
+    """Whether the same work may succeed later without the ledger being replaced (a full disk, a lock)."""

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
 from dispatcher.ledger import place, sending, upgrading
 from dispatcher.ledger.failures import LedgerPlaceError, explained
+from dispatcher.ledger.sending import Incarnation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    from dispatcher.ledger.sending import Incarnation
+__all__ = ["Incarnation", "Ledger"]
 
 PAGE_SIZE = 16_384
 """Bytes. Snapshot segments fill such pages well; 4 KiB pages would waste a third of the disk."""

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 class LedgerFullError(LedgerError):
     """There is no room for what must be written, or the disk refuses it. Nothing was changed."""
 
+    passing = True
+
 
 class LedgerLockedError(LedgerError):
     """Another process holds the ledger for too long, or is already its sender."""
+
+    passing = True
 
 
 class LedgerDamagedError(LedgerError):
