@@ -1,1 +1,1 @@
-"""A local Intelligent Media Services endpoint that verifies signatures and fails on purpose."""
+"""A local IMS endpoint for the demo, the tests and users' CI: strict about signatures, and failing on purpose."""
