@@ -214,6 +214,13 @@ def settle_absent(tx: Connection, dispatch_id: str, decision: Decision | Hold, n
     return tx.execute(statement.values(**values, updated_at=now)).rowcount > 0
 
 
+def bury_unsent(tx: Connection, dispatch_id: str, reason: StateReason, message: str, now: datetime) -> bool:
+    """Make a waiting row dead that cannot be sent as it is; False if it does not wait any more."""
+    statement = update(dispatches).where(dispatches.c.dispatch_id == dispatch_id, in_state(DispatchState.PENDING))
+    values = {"state": DispatchState.DEAD, "reason": reason, "next_at": None, "updated_at": now}
+    return tx.execute(statement.values(**values, last_error_code=reason, last_error_message=message)).rowcount > 0
+
+
 def _settle(tx: Connection, incarnation: Incarnation, each: Settlement, now: datetime) -> Settled:
     row = _row(tx, each.dispatch_id)
     if row is None:

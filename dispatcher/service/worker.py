@@ -1,0 +1,260 @@
+"""The back half: due rows out, as calls, each with its intent written before and its outcome after.
+
+One thread runs the loop and does all the writing; a few threads only call. Nothing is queued in
+memory: a row is claimed when a call and a permit are free for it, and not before.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dispatcher import crashpoints
+from dispatcher.core.dispatch import DispatchState, StateReason
+from dispatcher.core.outcomes import Outcome, Uncertain, decide
+from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
+from dispatcher.ledger import claiming, rates, settling
+from dispatcher.ledger.evidence import outcome_text
+from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
+from dispatcher.ledger.settling import Settlement
+from dispatcher.service.logs import get_logger
+from dispatcher.service.routes import routes
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from dispatcher.core.calls import WorkflowCall
+    from dispatcher.core.settings import Settings
+    from dispatcher.ledger.claiming import Claim, DueDispatch
+    from dispatcher.ledger.engine import Ledger
+    from dispatcher.ledger.sending import Incarnation
+    from dispatcher.ledger.settling import Settled
+    from dispatcher.ports import Target
+    from dispatcher.service.routes import Route
+
+IDLE = timedelta(seconds=1)
+"""Longest wait between two looks at the ledger: other processes write rows too."""
+LEDGER_PAUSE = timedelta(seconds=5)
+"""Wait after the ledger refused a write that may work again by itself (a full disk)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that ended and is not written yet."""
+
+    claim: Claim
+    outcome: Outcome
+    at: datetime
+
+
+class Worker:
+    """Sends what is due. `run` owns the loop; `step` is one turn of it, for tests."""
+
+    def __init__(  # noqa: PLR0913 - what it works with, by name
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        incarnation: Incarnation,
+        target: Target,
+        *,
+        clock: Callable[[], datetime],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._incarnation = incarnation
+        self._target = target
+        self._clock = clock
+        self._chance = chance
+        self._routes = routes(settings)
+        self._calls = ThreadPoolExecutor(settings.concurrent_calls, thread_name_prefix="call")
+        self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._unwritten: list[Ended] = []
+        self._in_flight = 0
+        self._draining = False
+
+    def wake(self) -> None:
+        """Tell the loop that there may be new rows. Thread-safe."""
+        self._ended.put(None)
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def run(self, stop: threading.Event) -> None:
+        """Send until `stop`, then let calls in flight end and write how they did."""
+        while not stop.is_set():
+            self._collect(self._step_or_pause())
+        self._draining = True
+        while self._in_flight:
+            self._collect(IDLE)
+            self._step_or_pause()
+        self._calls.shutdown()
+
+    def step(self) -> timedelta:
+        """Write what ended, claim what is due, make the calls; return how long nothing will be due."""
+        self._settle()
+        for claim in self._claim():
+            self._calls.submit(self._call, claim)
+        return self._idle_for()
+
+    def _step_or_pause(self) -> timedelta:
+        try:
+            return self.step()
+        except (LedgerFullError, LedgerLockedError) as error:
+            # What ended stays in memory and is written when there is room again: it is evidence.
+            get_logger().error("ledger.refused", error=error.message, hint=error.hint)
+            return LEDGER_PAUSE
+
+    def _collect(self, wait: timedelta) -> None:
+        """Wait for a call to end, a wake-up, or the time; then take all that ended meanwhile."""
+        try:
+            ended = self._ended.get(timeout=max(0.0, wait.total_seconds()))
+            while True:
+                if ended is not None:
+                    self._unwritten.append(ended)
+                ended = self._ended.get_nowait()
+        except queue.Empty:
+            return
+
+    def _idle_for(self) -> timedelta:
+        if self._in_flight >= self._settings.concurrent_calls:
+            return IDLE
+        now = self._clock()
+        with self._ledger.read() as tx:
+            return min([IDLE, *(self._route_wait(tx, route, now) for route in self._routes)])
+
+    @staticmethod
+    def _route_wait(tx: Connection, route: Route, now: datetime) -> timedelta:
+        due_at = claiming.next_due_at(tx, route.rules, now)
+        return IDLE if due_at is None else max(due_at - now, rates.wait(tx, route.target, route.rate, now))
+
+    # -- claim ------------------------------------------------------------------------------------
+
+    def _claim(self) -> list[Claim]:
+        """Take due rows, at most as many as calls and permits are free; their intent is durable on return."""
+        free = self._settings.concurrent_calls - self._in_flight
+        if free <= 0 or self._draining:
+            return []
+        now = self._clock()
+        with self._ledger.read() as tx:
+            busy = [route for route in self._routes if self._route_wait(tx, route, now) <= timedelta()]
+        if not busy:
+            return []
+        claims: list[Claim] = []
+        with self._ledger.write() as tx:
+            for route in busy:
+                claims += self._claim_on(tx, route, free - len(claims), now)
+        crashpoints.reach("after_claim")
+        self._in_flight += len(claims)
+        return claims
+
+    def _claim_on(self, tx: Connection, route: Route, free: int, now: datetime) -> list[Claim]:
+        waiting = claiming.due(tx, rule_ids=route.rules, now=now, limit=free)
+        healthy = rates.permits(tx, route.target, len(waiting), now)
+        granted = rates.take(tx, route.target, route.rate, healthy, now)
+        calls = []
+        for item in waiting[:granted]:
+            rendered = self._render(route, item)
+            if isinstance(rendered, UserDataTooLong):
+                self._bury(tx, item, rendered, now)
+            else:
+                calls.append((item, item.attempt + 1, rendered))
+        return claiming.begin(tx, self._incarnation, calls, now)
+
+    def _render(self, route: Route, item: DueDispatch) -> WorkflowCall | UserDataTooLong:
+        return render_call(
+            self._settings.rules.by_id[item.rule_id],
+            route.endpoint,
+            bucket=item.bucket,
+            key=item.key,
+            etag=item.etag,
+            size=item.size,
+            dispatch_id=item.dispatch_id,
+            attempt=item.attempt + 1,
+        )
+
+    @staticmethod
+    def _bury(tx: Connection, item: DueDispatch, too_long: UserDataTooLong, now: datetime) -> None:
+        message = f"UserData of this object is {too_long.size} bytes, the service takes {USER_DATA_LIMIT}"
+        settling.bury_unsent(tx, item.dispatch_id, StateReason.USER_DATA, message, now)
+        get_logger().error(
+            "dispatch.dead",
+            dispatch=item.dispatch_id,
+            rule=item.rule_id,
+            bucket=item.bucket,
+            key=item.key,
+            reason=StateReason.USER_DATA,
+            error=message,
+            hint=f"shorten user_data of rule {item.rule_id}, then: dispatches retry {item.dispatch_id}",
+        )
+
+    # -- call (in its own thread) ------------------------------------------------------------------
+
+    def _call(self, claim: Claim) -> None:
+        try:
+            outcome = self._target.start(claim.call)
+        except Exception as error:  # noqa: BLE001 - top of a thread; a defect here must not hide that the call may have arrived
+            get_logger().exception("call.defect", dispatch=claim.dispatch.dispatch_id)
+            outcome = Uncertain("defect", type(error).__name__)
+        crashpoints.reach("after_call")
+        self._ended.put(Ended(claim, outcome, self._clock()))
+
+    # -- settle -----------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Write how calls ended, and what that says of their targets."""
+        if not self._unwritten:
+            return
+        now = self._clock()
+        by_endpoint = {route.endpoint: route.target for route in self._routes}
+        settlements = [self._settlement(ended, now) for ended in self._unwritten]
+        crashpoints.reach("before_settle")
+        with self._ledger.write() as tx:
+            settled = settling.settle(tx, self._incarnation, settlements, now)
+            for ended in self._unwritten:
+                rates.after_outcome(tx, by_endpoint[ended.claim.call.endpoint], ended.outcome, now)
+        crashpoints.reach("after_settle")
+        ended, self._unwritten = self._unwritten, []
+        self._in_flight -= len(ended)
+        for each, result in zip(ended, settled, strict=True):
+            _tell(each, result)
+
+    def _settlement(self, ended: Ended, now: datetime) -> Settlement:
+        item = ended.claim.dispatch
+        decision = decide(
+            ended.outcome,
+            now=now,
+            failures=item.failures + 1,
+            probe_after=self._settings.uncertain.after,
+            chance=self._chance(),
+        )
+        return Settlement(item.dispatch_id, ended.claim.attempt, ended.outcome, decision, ended.at)
+
+
+def _tell(ended: Ended, settled: Settled) -> None:
+    """Log what became of a call: one line for the row, and one for each thing an operator must know."""
+    item, text = ended.claim.dispatch, outcome_text(ended.outcome)
+    log = get_logger().bind(dispatch=item.dispatch_id, rule=item.rule_id, bucket=item.bucket, key=item.key)
+    known = {name: value for name, value in asdict(text).items() if value is not None and name != "kind"}
+    write = log.info if settled.state in (DispatchState.STARTED, DispatchState.PENDING) else log.warning
+    write(
+        f"dispatch.{settled.state or 'unknown'}",
+        outcome=text.kind,
+        attempt=settled.attempt,
+        reason=settled.reason,
+        **known,
+    )
+    if settled.double_start:
+        log.error("dispatch.double_start", task_id=text.task_id, hint="see: oss-dispatcher dispatches show")
+    if settled.held_rule is not None:
+        log.error(
+            "rule.held",
+            code=text.code,
+            hint=f"mend what the code says, then: rules resume {settled.held_rule}; dispatches retry --state dead",
+        )
