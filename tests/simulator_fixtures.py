@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,13 +13,16 @@ from dispatcher.core.settings import Credentials, Secret
 from dispatcher.simulator.server import Simulator
 from dispatcher.simulator.settings import SimulatorSettings
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 ACCESS_KEY_ID = "test-key"
 ACCESS_KEY_SECRET = Secret("test-secret")
 CREDENTIALS = Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET)
 REGION = "cn-hangzhou"
 
 
-def make_settings(**changes: Any) -> SimulatorSettings:
+def make_settings(**changes: Any) -> SimulatorSettings:  # noqa: ANN401 - the settings' own fields
     """Settings with the tests' keys; tasks end at once unless `changes` say otherwise."""
     values: dict[str, Any] = {
         "access_key_id": ACCESS_KEY_ID,
