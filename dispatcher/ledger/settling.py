@@ -274,6 +274,7 @@ def _write_decision(
 ) -> tuple[DispatchState, StateReason | None]:
     """Write a decision about a row that is ours and did not start; return its new state."""
     reason: StateReason | None
+    next_at: datetime | None
     match each.decision:
         case RetryAt(at=at, reason=reason):
             state, next_at, counted = DispatchState.PENDING, at, 1
@@ -324,7 +325,7 @@ def _follow(tx: Connection, row: _Row, task: TaskFound, now: datetime) -> bool:
 
 def _final(status: str | None) -> bool:
     """Tell whether a status, also one we do not know, is the last."""
-    return status in TaskStatus.__members__.values() and TaskStatus(status).final
+    return any(status == each.value and each.final for each in TaskStatus)
 
 
 def _remember_output(tx: Connection, rule_id: str, task: TaskFound) -> None:

@@ -1,0 +1,104 @@
+"""Counting: the numbers of `status`, `rules list` and the metrics."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from dispatcher.core.dispatch import DispatchState, StateReason
+from dispatcher.ledger.browse import Waits
+from dispatcher.ledger.tables import dispatches, double_starts, foreign_starts, in_state, tombstones
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many rows of one rule are in one state for one reason."""
+
+    rule_id: str
+    state: DispatchState
+    reason: StateReason | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class OldestWaiting:
+    """The row that has been waiting longest, and its rule."""
+
+    dispatch_id: str
+    rule_id: str
+    first_seen_at: datetime
+
+
+def state_counts(tx: Connection, now: datetime) -> list[StateCount]:
+    """Return all rows counted by rule, state and reason; why due rows wait is worked out at `now`."""
+    table = dispatches.c
+    waits = Waits.at(tx, now)
+    is_due = (table.next_at <= now).label("is_due")
+    rows = tx.execute(
+        select(table.rule_id, table.state, table.reason, table.lane, is_due, func.count().label("rows")).group_by(
+            table.rule_id, table.state, table.reason, table.lane, is_due
+        )
+    )
+    counts: Counter[tuple[str, DispatchState, StateReason | None]] = Counter()
+    for row in rows:
+        state = DispatchState(row.state)
+        reason = None if row.reason is None else StateReason(row.reason)
+        if state is DispatchState.PENDING:
+            reason = waits.reason(row.rule_id, row.lane, reason, due=bool(row.is_due))
+        counts[row.rule_id, state, reason] += row.rows
+    ordered = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or ""))
+    return [StateCount(rule_id, state, reason, count) for (rule_id, state, reason), count in ordered]
+
+
+def task_status_counts(tx: Connection) -> Mapping[str | None, int]:
+    """Return started rows by the status of their task; None: not seen in a sweep yet."""
+    rows = tx.execute(
+        select(dispatches.c.task_status, func.count().label("rows"))
+        .where(in_state(DispatchState.STARTED))
+        .group_by(dispatches.c.task_status)
+    )
+    return {row.task_status: row.rows for row in rows}
+
+
+def dead_codes(tx: Connection) -> Mapping[str, int]:
+    """Return dead rows by the code of their last error, or by their reason where there is none."""
+    code = func.coalesce(dispatches.c.last_error_code, dispatches.c.reason).label("code")
+    rows = tx.execute(select(code, func.count().label("rows")).where(in_state(DispatchState.DEAD)).group_by(code))
+    return {row.code: row.rows for row in rows}
+
+
+def pruned(tx: Connection) -> Mapping[DispatchState, int]:
+    """Return tombstones by state."""
+    rows = tx.execute(select(tombstones.c.state, func.count().label("rows")).group_by(tombstones.c.state))
+    return {DispatchState(row.state): row.rows for row in rows}
+
+
+def oldest_waiting(tx: Connection) -> OldestWaiting | None:
+    """Return the pending or uncertain row that was seen first."""
+    table = dispatches.c
+    row = tx.execute(
+        select(table.dispatch_id, table.rule_id, table.first_seen_at)
+        .where(in_state(DispatchState.PENDING, DispatchState.UNCERTAIN))
+        .order_by(table.first_seen_at)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else OldestWaiting(row.dispatch_id, row.rule_id, row.first_seen_at)
+
+
+def foreign_count(tx: Connection) -> int:
+    """Return how many foreign starts were seen."""
+    return tx.scalar(select(func.count()).select_from(foreign_starts)) or 0
+
+
+def double_count(tx: Connection) -> int:
+    """Return how many double starts were seen."""
+    return tx.scalar(select(func.count()).select_from(double_starts)) or 0
