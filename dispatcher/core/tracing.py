@@ -1,0 +1,45 @@
+"""From a task of the service back to what started it: the id it carries, the object it reads. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from dispatcher.core.dispatch import parse_attempt_token
+from dispatcher.core.location import parse_object
+from dispatcher.core.rendering import ID_FIELD
+from dispatcher.errors import LocationError
+
+if TYPE_CHECKING:
+    from dispatcher.core.location import Names
+
+
+def token_of(user_data: str) -> tuple[str, int] | None:
+    """Return (dispatch id, attempt) that a task's UserData carries, None if it is not of our form."""
+    token = _field(user_data, ID_FIELD)
+    return parse_attempt_token(token) if token is not None else None
+
+
+def media_of(task_input: str) -> str | None:
+    """Return the media id or URL that a task reads, None if its input names none."""
+    return _field(task_input, "Media")
+
+
+def input_of(task_input: str, names: Names) -> tuple[str, str] | None:
+    """Return (bucket, key) of the object that a task reads, None if its input is no URL of one."""
+    media = media_of(task_input)
+    if media is None or "://" not in media:
+        return None
+    try:
+        return parse_object(media, names)
+    except LocationError:
+        return None
+
+
+def _field(text: str, name: str) -> str | None:
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):  # text of strangers: any depth
+        return None
+    value = fields.get(name) if isinstance(fields, dict) else None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,47 @@
+"""A task tells which dispatch started it and which object it reads; other tasks tell nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.core.calls import Endpoint
+from dispatcher.core.dispatch import dispatch_id
+from dispatcher.core.extensions import MEDIA
+from dispatcher.core.location import Location, Names
+from dispatcher.core.rendering import UserDataTooLong, render_call
+from dispatcher.core.rules import Rule, WorkflowAction
+from dispatcher.core.tracing import input_of, media_of, token_of
+
+NAMES = Names(buckets=frozenset({"media"}))
+ID = dispatch_id("r", "media", "a.mp4", "c:1:1")
+RULE = Rule("r", "r", Location("media", ""), MEDIA, WorkflowAction("w", user_data={"From": "{rule}"}))
+
+
+@given(st.text(min_size=1, max_size=40).filter(lambda key: not key.startswith("/")), st.integers(1, 999_999_999))
+def test_what_we_send_leads_back_to_the_dispatch_and_the_object(key: str, attempt: int) -> None:
+    endpoint = Endpoint("cn-hangzhou", "https://ice.cn-hangzhou.aliyuncs.com")
+    call = render_call(RULE, endpoint, bucket="media", key=key, etag="e", size=1, dispatch_id=ID, attempt=attempt)
+    assert not isinstance(call, UserDataTooLong)
+    assert token_of(call.user_data) == (ID, attempt)
+    assert input_of(call.task_input, NAMES) == ("media", key)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", "7", '{"DispatchId": 7}', '{"DispatchId": "x.1"}', f'{{"DispatchId": "{ID}"}}', "[" * 50_000],
+)
+def test_other_user_data_is_not_ours(text: str) -> None:
+    assert token_of(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[" * 50_000, '{"Media": 1}', '{"Type": "Media", "Media": "abc"}', '{"Media": "oss://"}']
+)
+def test_other_inputs_are_no_objects(text: str) -> None:
+    assert input_of(text, NAMES) is None
+
+
+def test_a_media_id_is_still_told() -> None:
+    assert media_of('{"Type": "Media", "Media": "abc"}') == "abc"
