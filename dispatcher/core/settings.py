@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dispatcher.core.calls import Api, Endpoint
+    from dispatcher.core.location import Names
     from dispatcher.core.ratelimit import Rate
     from dispatcher.core.rules import RuleSet
 
@@ -95,9 +96,13 @@ class LedgerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the program needs to know, from one file and the environment."""
+    """Everything the program needs to know, from one file and the environment.
+
+    `names` is what a location on the command line may refer to.
+    """
 
     path: Path
+    names: Names
     buckets: Mapping[str, BucketSettings]
     rules: RuleSet
     credentials: Credentials

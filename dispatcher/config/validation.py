@@ -1,0 +1,197 @@
+"""From the tree to the models, with every complaint in the operator's words.
+
+Rules and buckets are validated one by one, so that one wrong rule hides nothing of the others.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from dispatcher.config import models
+from dispatcher.config.document import Node
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from dispatcher.config.problems import Faults, Path
+
+M = TypeVar("M", bound=BaseModel)
+
+LATER = "is not supported in this version of oss-dispatcher; take it out"
+_LATER_KEYS = {"http", "editing", "SubmitMediaProducingJob"}
+_LATER_WORDS = {"api": {"oss"}, "input_type": {"media"}, "type": {"smq", "sqs", "webhook", "folder"}}
+_MODELS: dict[tuple[str, ...], type[BaseModel]] = {
+    (): models.ConfigModel,
+    ("buckets",): models.BucketModel,
+    ("buckets", "credentials"): models.CredentialsModel,
+    ("credentials",): models.CredentialsModel,
+    ("ims",): models.ImsModel,
+    ("sources",): models.PollModel,
+    ("rules",): models.RuleModel,
+    ("rules", "workflow"): models.WorkflowModel,
+    ("limits",): models.LimitsModel,
+    ("uncertain",): models.UncertainModel,
+    ("ledger",): models.LedgerModel,
+}
+_SECRET_KEYS = {"access_key_id", "access_key_secret", "security_token"}
+
+
+def keys_of(path: Path) -> tuple[str, ...]:
+    """Return the keys that may stand in the mapping at a path, as they are written."""
+    model = _MODELS.get(_words(path))
+    if model is None:
+        return ()
+    return tuple(field.alias or name for name, field in model.model_fields.items())
+
+
+def validated(model: type[M], node: Node, path: Path, root: Node, faults: Faults) -> M | None:
+    """Return the model of a part of the tree, None after adding what is wrong with it."""
+    try:
+        return model.model_validate(node.plain())
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        for detail in details:
+            if not _follows_from_another(detail, details):
+                _add(detail, path, root, faults)
+        return None
+
+
+def validated_items(model: type[M], root: Node, key: str, faults: Faults) -> dict[int, M]:
+    """Return the models of a list's items by their place; wrong items are missing."""
+    items = root.below(key)
+    if items is None or not isinstance(items.value, list):
+        return {}
+    found = {place: validated(model, item, (key, place), root, faults) for place, item in enumerate(items.value)}
+    return {place: item for place, item in found.items() if item is not None}
+
+
+def validated_frame(root: Node, faults: Faults) -> models.ConfigModel:
+    """Return everything but the rules and buckets; a wrong part is replaced by its default.
+
+    The result is for finding further faults; it is used only when there are none.
+    """
+    if not isinstance(root.value, dict):
+        raise TypeError(type(root.value))
+    _check_list(root, "rules", faults)
+    _check_list(root, "buckets", faults)
+    listed = {"buckets": Node(root.origin, []), "rules": Node(root.origin, [])}
+    frame = Node(root.origin, {**root.value, **listed})
+    schema = _FrameModel
+    found = validated(schema, frame, (), root, faults)
+    while found is None:
+        wrong = _wrong_keys(schema, frame)
+        frame = Node(root.origin, {name: node for name, node in _entries(frame).items() if name not in wrong})
+        found = validated(schema, frame, (), root, faults)
+    return found
+
+
+class _FrameModel(models.ConfigModel):
+    """The whole without its rules, which are validated one by one."""
+
+    rules: list[models.RuleModel] = Field(default_factory=list)
+
+
+def _entries(node: Node) -> dict[str, Node]:
+    return node.value if isinstance(node.value, dict) else {}
+
+
+def _wrong_keys(schema: type[BaseModel], frame: Node) -> set[str]:
+    try:
+        schema.model_validate(frame.plain())
+    except ValidationError as error:
+        return {str(detail["loc"][0]) for detail in error.errors(include_url=False)}
+    return set()
+
+
+def _check_list(root: Node, key: str, faults: Faults) -> None:
+    node = root.below(key)
+    if node is None:
+        if key == "rules":
+            faults.add(
+                root.origin, ("rules",), "there is no rule; write `rules:` and under it - name, input and workflow"
+            )
+    elif not isinstance(node.value, list) or not node.value:
+        faults.add(node.origin, (key,), f"write a list: each of the {key} begins with `- name:`")
+
+
+def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Tell whether the complaint only follows from a key that this version does not support."""
+    for other in details:
+        later = _later(other) is not None
+        if not later or other is detail:
+            continue
+        if other["loc"][-1:] == ("type",) and detail["loc"][:-1] == other["loc"][:-1]:
+            return True
+        if other["loc"][-1:] == ("editing",) and detail["type"] == "missing" and detail["loc"][-1:] == ("workflow",):
+            return True
+    return False
+
+
+def _later(detail: ErrorDetails) -> str | None:
+    """Return what was written, if it is a part of the product that this version does not bring."""
+    key = str(detail["loc"][-1]) if detail["loc"] else ""
+    if detail["type"] == "extra_forbidden" and key in _LATER_KEYS:
+        return f"`{key}`"
+    if detail["type"] == "literal_error" and str(detail["input"]) in _LATER_WORDS.get(key, ()):
+        return f"`{key}: {detail['input']}`"
+    return None
+
+
+def _add(detail: ErrorDetails, path: Path, root: Node, faults: Faults) -> None:
+    loc = (*path, *detail["loc"])
+    node = root.at(loc)
+    later = _later(detail)
+    message = f"{later} {LATER}" if later is not None else _message(detail, loc, node)
+    faults.add(node.origin, loc, message)
+
+
+_ADVICE = {
+    "list_type": "write a list: [ , ] or one item a line, each behind a dash",
+    "string_too_short": "this is empty; write a value or take the key out",
+}
+
+
+def _message(detail: ErrorDetails, loc: Path, node: Node) -> str:
+    match detail["type"]:
+        case "extra_forbidden":
+            message = _unknown_key(loc)
+        case "missing":
+            message = "this key is missing" + (" (a workflow id)" if loc[-1] == "workflow" else "; write it here")
+        case "string_type":
+            message = _not_text(loc, node)
+        case "literal_error":
+            message = f"write {detail['ctx']['expected']}"
+        case "value_error":
+            message = str(detail["ctx"]["error"])
+        case "model_type" | "model_attributes_type" | "dict_type":
+            message = f"write keys and values here: {', '.join(keys_of(loc)) or 'a mapping'}"
+        case "string_pattern_mismatch":
+            message = f"this holds a character that is not possible here; it must match {detail['ctx']['pattern']}"
+        case kind:
+            message = _ADVICE.get(kind, detail["msg"])
+    return message
+
+
+def _unknown_key(loc: Path) -> str:
+    known = keys_of(loc[:-1])
+    near = get_close_matches(str(loc[-1]), known, n=1, cutoff=0.6)
+    advice = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
+    return f"unknown key `{loc[-1]}`; {advice}"
+
+
+def _not_text(loc: Path, node: Node) -> str:
+    if isinstance(node.value, dict | list):
+        return "write one text here"
+    if node.value is None:
+        return "this is empty; write a text"
+    kind = "true or false" if isinstance(node.value, bool) else "a number"
+    if loc[-1] in _SECRET_KEYS:
+        return f"without quotes this is {kind}; quote it"
+    return f'without quotes this is {kind}; quote it: "{node.raw}"'
+
+
+def _words(path: Path) -> tuple[str, ...]:
+    return tuple(part for part in path if isinstance(part, str))
