@@ -236,7 +236,7 @@ def where(selector: Selector) -> ColumnElement[bool]:
     table = dispatches.c
     conditions: list[ColumnElement[bool]] = []
     if selector.ids or selector.objects:
-        these = [table.dispatch_id.in_(selector.ids)] if selector.ids else []
+        these: list[ColumnElement[bool]] = [table.dispatch_id.in_(selector.ids)] if selector.ids else []
         these += [and_(table.bucket == bucket, table.key == encode_key(key)) for bucket, key in selector.objects]
         conditions.append(or_(*these))
     if selector.rules:

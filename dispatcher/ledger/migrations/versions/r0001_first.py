@@ -225,6 +225,28 @@ def upgrade() -> None:
     )
     op.create_index("ix_sightings_due", "sightings", ["due_at"], unique=False)
     op.create_table(
+        "snapshot_keys",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("hash_key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot_keys")),
+    )
+    op.create_table(
+        "snapshot_roots",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("bucket", sa.String(), nullable=False),
+        sa.Column("root", sa.LargeBinary(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("passes", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("completed_at", sa.BigInteger(), nullable=True),
+        sa.Column("listed_at", sa.BigInteger(), nullable=True),
+        sa.Column("suspect_pass", sa.BigInteger(), nullable=True),
+        sa.Column("suspect_missing", sa.BigInteger(), nullable=True),
+        sa.Column("suspect_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot_roots")),
+        sa.UniqueConstraint("bucket", "root", name=op.f("uq_snapshot_roots_bucket_root")),
+    )
+    op.create_table(
         "sweeps",
         sa.Column("sweep_id", sa.Integer(), nullable=False),
         sa.Column("endpoint", sa.Text(), nullable=False),
@@ -253,3 +275,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tombstones")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "snapshot_segments",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("root_id", sa.Integer(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=True),
+        sa.Column("missing_since", sa.BigInteger(), nullable=True),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("length", sa.Integer(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("fence", sa.LargeBinary(), nullable=False),
+        sa.Column("revisions", sa.LargeBinary(), nullable=False),
+        sa.Column("hashes", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["root_id"], ["snapshot_roots.id"], name=op.f("fk_snapshot_segments_root_id_snapshot_roots")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot_segments")),
+        sa.UniqueConstraint("root_id", "position", name=op.f("uq_snapshot_segments_root_id_position")),
+    )
+    op.create_index("ix_snapshot_segments_fence", "snapshot_segments", ["root_id", "fence"], unique=False)
