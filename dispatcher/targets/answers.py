@@ -32,6 +32,17 @@ _UNAUTHORIZED = re.compile(
     r"invalidtimestamp|invalidcredential|inactiveaccesskey|imsuser|userdisable)"
     r"|arrear|overdue|in_?debt|insufficientbalance|not_?open"
 )
+# TLS failures that only occur before the first byte of a request.
+_HANDSHAKE_FAILURES = frozenset(
+    {
+        "CERTIFICATE_VERIFY_FAILED",
+        "WRONG_VERSION_NUMBER",
+        "UNSUPPORTED_PROTOCOL",
+        "TLSV1_ALERT_PROTOCOL_VERSION",
+        "SSLV3_ALERT_HANDSHAKE_FAILURE",
+        "HTTP_REQUEST",
+    }
+)
 _UNAUTHORIZED_STATUS = frozenset({401, 403})
 _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
@@ -140,9 +151,9 @@ def _never_left(failure: Exception) -> str | None:
         return "connecting took too long"
     if isinstance(reason, pool.ProxyError):
         return "the proxy cannot be reached"
-    certificate = reason.args[0] if isinstance(reason, pool.SSLError) and reason.args else reason
-    if isinstance(certificate, ssl.SSLCertVerificationError):
-        return "the endpoint's certificate is not valid"
+    handshake = reason.args[0] if isinstance(reason, pool.SSLError) and reason.args else reason
+    if isinstance(handshake, ssl.SSLError) and handshake.reason in _HANDSHAKE_FAILURES:
+        return f"no TLS connection: {handshake.reason}"
     return None
 
 
