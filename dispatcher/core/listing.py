@@ -102,12 +102,12 @@ def respell(body: bytes) -> ListingPage:
     return _page(b"".join(_spell(entry) for entry in fields.entries), fields.frame)
 
 
-def parse(raw: bytes, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+def parse(raw: bytes, start: int, stop: int, shift: int = 0) -> Iterator[Entry]:
     """Yield the entries of `raw[start:stop]`, which must begin and end at entries.
 
-    Raises UnusualSpellingError at the first byte that is not in the strict shape.
+    `shift` is added to their ends. Raises UnusualSpellingError at the first byte that is not in
+    the strict shape.
     """
-    stop = len(raw) if stop is None else stop
     match_at = _ENTRY.match
     while start < stop:
         found = match_at(raw, start, stop)
@@ -115,7 +115,7 @@ def parse(raw: bytes, start: int = 0, stop: int | None = None) -> Iterator[Entry
             raise UnusualSpellingError(f"an entry is not in the usual shape (byte {start} of the entries)")
         key, modified, etag, size = found.groups()
         start = found.end()
-        yield Entry(key, modified, etag, int(size), start)
+        yield Entry(key, modified, etag, int(size), start + shift)
 
 
 def decode_raw_key(raw: bytes, *, url_encoded: bool) -> bytes:
