@@ -6,7 +6,7 @@ transaction of its own, until it returns 0. A selector's limit is the caller's t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
+
+
+class Verb(Protocol):
+    """`retry`, `skip` or `probe`."""
+
+    def __call__(self, tx: Connection, selector: Selector, now: datetime, *, limit: int = BATCH) -> int: ...
 
 
 def _held() -> ColumnElement[bool]:

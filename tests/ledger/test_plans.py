@@ -1,0 +1,78 @@
+"""Each index has its query, and each hot query its index: a scan of all rows would grow with the ledger."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import event
+
+from dispatcher.core.calls import Endpoint, TaskQuery
+from dispatcher.core.dispatch import content_identity, dispatch_id
+from dispatcher.ledger import claiming, counting, following, pruning, recording, sending, sightings
+from dispatcher.ledger.recording import NewDispatch
+from dispatcher.ledger.rulesets import RuleFacts
+from dispatcher.ledger.sending import Incarnation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from tests.ledger.conftest import Desk
+
+WORKFLOW = Endpoint("cn-hangzhou", "https://ice.example")
+
+
+def _record(tx: Connection, now: datetime) -> None:
+    made = dispatch_id("r", "b", "k", content_identity("e", 7))
+    recording.record(tx, [NewDispatch(made, "r", "b", "k", "e", 7, "", "poll", None)], now)
+
+
+HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
+    "record": (_record, "ix_dispatches_object"),
+    "due": (lambda tx, now: claiming.due(tx, rule_ids=["r"], now=now, limit=8), "ix_dispatches_pending"),
+    "next due": (lambda tx, now: claiming.next_due_at(tx, ["r"], now), "ix_dispatches_pending"),
+    "recover": (lambda tx, now: sending.recover(tx, Incarnation(9), now), "ix_dispatches_sending"),
+    "expected": (
+        lambda tx, now: following.expected(tx, TaskQuery(WORKFLOW, "wf", now, now), now),
+        "ix_dispatches_uncertain",
+    ),
+    "stragglers": (
+        lambda tx, now: following.stragglers(tx, now, follow_since=now, limit=9),
+        "ix_dispatches_following",
+    ),
+    "sweeps": (lambda tx, now: following.sweeps_needed(tx, now, follow_since=now), "ix_dispatches_following"),
+    "prune": (lambda tx, now: pruning.prune(tx, now, now=now), "ix_dispatches_finished"),
+    "dead": (lambda tx, _now: counting.dead_codes(tx), "ix_dispatches_dead"),
+    "sightings": (lambda tx, now: sightings.due(tx, now, limit=9), "ix_sightings_due"),
+    "old sweeps": (pruning.prune_sweeps, "ix_sweeps_at"),
+}
+
+WHOLE = {"ix_dispatches_object", "ix_sightings_due", "ix_sweeps_at"}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_query_uses_its_index_and_scans_no_rows(desk: Desk, name: str) -> None:
+    query, index = HOT[name]
+    desk.rules(RuleFacts("r", (), "in/", "wf", budget=5))
+    desk.record(*(str(i) for i in range(300)))
+    plans: list[str] = []
+
+    def explain(
+        _connection: object, cursor: object, statement: str, parameters: object, _context: object, _many: object
+    ) -> None:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
+            assert hasattr(cursor, "connection")
+            some = parameters[0] if isinstance(parameters, list) else parameters
+            plans.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", some))
+
+    with desk.ledger.write() as tx:
+        event.listen(tx, "before_cursor_execute", explain)
+        query(tx, desk.now)
+    assert any(index in plan for plan in plans)
+    scans = [plan for plan in plans if re.match(r"SCAN (dispatches|outcomes|attempts|tombstones|sightings)\b", plan)]
+    # A partial index holds only the rows in question: to walk all of it is no scan of the ledger.
+    assert [plan for plan in scans if index not in plan or index in WHOLE] == []
