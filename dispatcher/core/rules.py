@@ -141,6 +141,7 @@ class RuleSet:
         self._compiled = tuple(
             _Compiled(place, rule, rule.shapes, exclusion(rule.exclude)) for place, rule in enumerate(self.rules)
         )
+        self._by_id = {entry.rule.id: entry for entry in self._compiled}
         self._tables = {bucket: PrefixTable(self._entries(bucket)) for bucket in self.buckets()}
         self._never = {
             bucket: PrefixTable((place.prefix, place) for place in self.never_trigger if place.bucket == bucket)
@@ -207,6 +208,11 @@ class RuleSet:
         """
         never = self.never_triggers(bucket, key)
         return tuple(_verdict(entry, bucket, key, size, never=never) for entry in self._compiled)
+
+    def verdict(self, rule_id: str, bucket: str, key: str, size: int | None) -> Verdict:
+        """Return what one rule says of the object. Raises KeyError for an unknown id."""
+        never = self.never_triggers(bucket, key)
+        return _verdict(self._by_id[rule_id], bucket, key, size, never=never)
 
 
 def _verdict(entry: _Compiled, bucket: str, key: str, size: int | None, *, never: bool) -> Verdict:
