@@ -43,7 +43,7 @@ def utc_now() -> datetime:
 
 
 class Simulator:
-    """A local IMS endpoint, from `start()` to `stop()`; also a context manager. Thread-safe.
+    """A local IMS endpoint, from `start()` to `stop()`, once; also a context manager. Thread-safe.
 
     With `journal_path` each accepted start is on disk before it is answered, and a new simulator on
     the same file knows the old tasks. `clock` moves tasks, listings and quotas; `signing_clock` judges the

@@ -79,7 +79,7 @@ class AlibabaClients:
         from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - as above
 
         if self._provider is None:
-            self._provider = self._credential_provider()
+            self._provider = _provider_of(self._credentials)
         _silence()
         self._sessions.append(_own_session(url.scheme, url.netloc))
         connect, read = split_timeout(self._call_timeout)
@@ -96,22 +96,47 @@ class AlibabaClients:
             )
         )
 
-    def _credential_provider(self) -> Any:  # noqa: ANN401 - the SDK ships no types
-        from alibabacloud_credentials.client import Client  # noqa: PLC0415 - heavy: only where calls are made
-        from alibabacloud_credentials.models import Config  # noqa: PLC0415 - as above
 
-        known = self._credentials
-        if known.access_key_id is None:
-            return Client()
-        token = known.security_token
-        return Client(
-            Config(
-                type="access_key" if token is None else "sts",
-                access_key_id=known.access_key_id,
-                access_key_secret=known.access_key_secret.value if known.access_key_secret else "",
-                security_token=token.value if token else None,
-            )
+def keys_of_alibaba(credentials: Credentials) -> Callable[[], Credentials]:
+    """Return a provider of the account's keys, for buckets on OSS: fixed ones, or the default chain, renewed.
+
+    Raises CredentialsError when called and the chain finds nothing.
+    """
+    if credentials.access_key_id is not None:
+        return lambda: credentials
+    chain: list[Any] = []
+
+    def provide() -> Credentials:
+        try:
+            if not chain:
+                chain.append(_provider_of(credentials))
+            found = chain[0].get_credential()
+        except Exception as error:  # the SDK raises whatever a provider met; its text may hold what it read
+            raise CredentialsError(
+                f"no credentials for OSS: Alibaba's default chain found none ({type(error).__name__})",
+                hint="set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or `credentials:`",
+            ) from None
+        token = found.security_token
+        return Credentials(found.access_key_id, Secret(found.access_key_secret), Secret(token) if token else None)
+
+    return provide
+
+
+def _provider_of(known: Credentials) -> Any:  # noqa: ANN401 - the SDK ships no types
+    from alibabacloud_credentials.client import Client  # noqa: PLC0415 - heavy: only where calls are made
+    from alibabacloud_credentials.models import Config  # noqa: PLC0415 - as above
+
+    if known.access_key_id is None:
+        return Client()
+    token = known.security_token
+    return Client(
+        Config(
+            type="access_key" if token is None else "sts",
+            access_key_id=known.access_key_id,
+            access_key_secret=known.access_key_secret.value if known.access_key_secret else "",
+            security_token=token.value if token else None,
         )
+    )
 
 
 def _silence() -> None:

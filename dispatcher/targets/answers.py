@@ -8,6 +8,7 @@ altogether; both are handled here so that nothing else needs to know.
 from __future__ import annotations
 
 import re
+import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -116,9 +117,8 @@ def _sent(cause: object) -> Outcome:
     """The request was handed to the transport: only a proof that it never left makes it NotSent."""
     import requests.exceptions as http  # noqa: PLC0415 - comes with the SDK, as late
 
-    if isinstance(cause, http.InvalidURL | http.MissingSchema | http.InvalidSchema):
-        return NotSent(safe_text(f"{type(cause).__name__}: {cause}"))
-    failure = getattr(cause, "__context__", None)
+    # The SDK wraps what requests raises while sending, but not what it raises while preparing.
+    failure = cause if isinstance(cause, http.RequestException) else getattr(cause, "__context__", None)
     if not isinstance(failure, http.RequestException):
         name = type(cause).__name__ if isinstance(cause, BaseException) else "no answer"
         return Uncertain("unreadable answer", safe_text(f"{name}: {cause}"))
@@ -136,21 +136,25 @@ def _never_left(failure: Exception) -> str | None:
     Only the exception that requests wraps is looked at, never the chain below it: that may hold
     exceptions which the caller was handling.
     """
-    import ssl  # noqa: PLC0415 - the standard library's, needed here alone
-
     import requests.exceptions as http  # noqa: PLC0415 - comes with the SDK, as late
     from urllib3 import exceptions as pool  # noqa: PLC0415 - as above
 
     wrapped = failure.args[0] if failure.args else None
     reason = getattr(wrapped, "reason", wrapped)
-    if isinstance(reason, pool.NameResolutionError):
-        return "the endpoint's name is not known"
-    if isinstance(reason, pool.NewConnectionError):
-        return "connection refused or no route"
-    if isinstance(failure, http.ConnectTimeout) or isinstance(reason, pool.ConnectTimeoutError):
-        return "connecting took too long"
-    if isinstance(reason, pool.ProxyError):
-        return "the proxy cannot be reached"
+    proofs: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+        (
+            (http.InvalidURL, http.MissingSchema, http.InvalidSchema),
+            "the URL of the endpoint or of the proxy is not valid",
+        ),
+        (pool.NameResolutionError, "the endpoint's name is not known"),
+        (pool.NewConnectionError, "connection refused or no route"),
+        ((http.ConnectTimeout, pool.ConnectTimeoutError), "connecting took too long"),
+        (pool.ProxyError, "the proxy cannot be reached"),
+        (pool.ClosedPoolError, "this program is closing its connections"),
+    )
+    for kind, meaning in proofs:
+        if isinstance(failure, kind) or isinstance(reason, kind):
+            return meaning
     handshake = reason.args[0] if isinstance(reason, pool.SSLError) and reason.args else reason
     if isinstance(handshake, ssl.SSLError) and handshake.reason in _HANDSHAKE_FAILURES:
         return f"no TLS connection: {handshake.reason}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dispatcher.core.calls import Api, Endpoint, TaskQuery
+from dispatcher.core.settings import Credentials, Secret
 from dispatcher.errors import CredentialsError, DispatcherError, ServiceUnavailableError
 from dispatcher.simulator.faults import Fault, FaultPlan, ScriptedFault
 from dispatcher.simulator.server import Simulator
@@ -110,6 +111,15 @@ def test_a_task_is_listed_after_the_delay_and_known_at_once(tasks: AlibabaTasks)
 
 def test_an_unknown_task_is_none(tasks: AlibabaTasks, simulator: Simulator) -> None:
     assert tasks.get_task(endpoint_of(simulator), "0" * 32) is None
+
+
+def test_an_unknown_key_is_not_an_unknown_task(
+    make_clients: Callable[..., AlibabaClients], simulator: Simulator
+) -> None:
+    """Both answers are 404 with a code that ends in NotFound."""
+    tasks = AlibabaTasks(make_clients(Credentials("nobody", Secret("x"))))
+    with pytest.raises(CredentialsError, match="InvalidAccessKeyId"):
+        tasks.get_task(endpoint_of(simulator), "0" * 32)
 
 
 @pytest.mark.parametrize(

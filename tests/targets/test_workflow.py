@@ -25,6 +25,7 @@ from dispatcher.core.settings import Credentials, Secret
 from dispatcher.simulator.faults import Fault, FaultPlan, ScriptedFault
 from dispatcher.simulator.server import Simulator
 from dispatcher.simulator.settings import SimulatedWorkflow
+from dispatcher.targets.tasks import AlibabaTasks
 from dispatcher.targets.workflow import WorkflowTarget
 from tests.simulator_fixtures import ACCESS_KEY_ID, ACCESS_KEY_SECRET, REGION, endpoint_of, make_settings
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dispatcher.ports import Target, Tasks
     from dispatcher.targets.alibaba import AlibabaClients
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -50,6 +52,12 @@ def call_to(endpoint: Endpoint, **changes: str | bool) -> WorkflowCall:
 def meet(simulator: Simulator, clients: AlibabaClients, fault: Fault, **options: frozenset[str]) -> Outcome:
     simulator.set_faults(FaultPlan(script=(ScriptedFault(fault),)))
     return WorkflowTarget(clients, **options).start(call_to(endpoint_of(simulator)))
+
+
+def test_the_adapters_fit_the_ports(clients: AlibabaClients) -> None:
+    target: Target = WorkflowTarget(clients)
+    tasks: Tasks = AlibabaTasks(clients)
+    assert (callable(target.start), callable(tasks.list_tasks), callable(tasks.get_task)) == (True, True, True)
 
 
 def test_a_started_call_is_journalled_as_it_was_sent(simulator: Simulator, clients: AlibabaClients) -> None:
@@ -119,6 +127,16 @@ def test_the_service_says_how_long_to_wait(simulator: Simulator, clients: Alibab
 def test_a_server_error_the_operator_knows_is_not_sent(simulator: Simulator, clients: AlibabaClients) -> None:
     outcome = meet(simulator, clients, Fault.UNAVAILABLE, not_started_codes=frozenset({"ServiceUnavailable"}))
     assert outcome == NotSent("ServiceUnavailable")
+
+
+def test_an_answer_that_is_too_late_is_uncertain(
+    simulator: Simulator, make_clients: Callable[..., AlibabaClients]
+) -> None:
+    simulator.set_faults(FaultPlan(latency=timedelta(minutes=5)))
+    outcome = WorkflowTarget(make_clients(timeout=0.6)).start(call_to(endpoint_of(simulator)))
+    assert isinstance(outcome, Uncertain)
+    assert outcome.reason == "no answer in time"
+    assert len(simulator.calls()) == 1
 
 
 def test_the_quota_of_the_account_is_throttling(make_clients: Callable[..., AlibabaClients]) -> None:
@@ -290,7 +308,8 @@ def test_the_default_chain_takes_the_environment(simulator: Simulator) -> None:
         "from dispatcher.core.calls import Endpoint, WorkflowCall\n"
         "from dispatcher.core.settings import Credentials\n"
         "from dispatcher.targets.alibaba import AlibabaClients\n"
-        "from dispatcher.targets.workflow import WorkflowTarget\n"
+        "from dispatcher.targets.tasks import AlibabaTasks
+from dispatcher.targets.workflow import WorkflowTarget\n"
         "clients = AlibabaClients(Credentials(), call_timeout=timedelta(seconds=10))\n"
         f'call = WorkflowCall(Endpoint({REGION!r}, sys.argv[1]), \'w1\', \'{{"Type":"Media","Media":"m1"}}\', \'\')\n'
         "print(type(WorkflowTarget(clients).start(call)).__name__)"
