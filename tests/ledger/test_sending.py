@@ -5,15 +5,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dispatcher.core.calls import Endpoint, WorkflowCall
+from dispatcher.core.dispatch import dispatch_id
 from dispatcher.core.outcomes import Started
-from dispatcher.ledger import claiming
+from dispatcher.ledger import claiming, recording
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.failures import LedgerLockedError
+from dispatcher.ledger.recording import NewDispatch
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -110,3 +113,27 @@ def test_a_started_row_is_never_due(desk: Desk) -> None:
     desk.settle(claim, Started("t1"))
     desk.later(days=400)
     assert desk.due() == []
+
+
+def test_recorders_work_while_the_sender_sends(desk: Desk, url: str) -> None:
+    def record(recorder: int) -> None:
+        other = Ledger.open(url)
+        for batch in range(20):
+            rows = [
+                NewDispatch(dispatch_id("r", "b", key, "c"), "r", "b", key, "e", 7, "", "poll", None)
+                for key in (f"{batch}/{i}" for i in range(recorder, recorder + 10))
+            ]
+            with other.write() as tx:
+                recording.record(tx, rows, desk.now)
+        other.close()
+
+    started: list[str] = []
+    with ThreadPoolExecutor(3) as pool:
+        recorders = [pool.submit(record, number) for number in (0, 5, 10)]
+        while not all(each.done() for each in recorders) or desk.due():
+            for claim in desk.claim(limit=50):
+                started.append(claim.dispatch.dispatch_id)
+                assert desk.settle(claim, Started(f"t{len(started)}")).written
+        for each in recorders:
+            each.result()
+    assert len(started) == len(set(started)) == 20 * 20
