@@ -308,8 +308,7 @@ def test_the_default_chain_takes_the_environment(simulator: Simulator) -> None:
         "from dispatcher.core.calls import Endpoint, WorkflowCall\n"
         "from dispatcher.core.settings import Credentials\n"
         "from dispatcher.targets.alibaba import AlibabaClients\n"
-        "from dispatcher.targets.tasks import AlibabaTasks
-from dispatcher.targets.workflow import WorkflowTarget\n"
+        "from dispatcher.targets.workflow import WorkflowTarget\n"
         "clients = AlibabaClients(Credentials(), call_timeout=timedelta(seconds=10))\n"
         f'call = WorkflowCall(Endpoint({REGION!r}, sys.argv[1]), \'w1\', \'{{"Type":"Media","Media":"m1"}}\', \'\')\n'
         "print(type(WorkflowTarget(clients).start(call)).__name__)"
