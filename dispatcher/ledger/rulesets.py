@@ -91,6 +91,12 @@ def register(tx: Connection, facts: Sequence[RuleFacts], now: datetime) -> Regis
     )
 
 
+def first_revisions(tx: Connection) -> dict[str, int]:
+    """Return, for each current rule, the revision with which it appeared."""
+    rows = tx.execute(select(rules.c.rule_id, rules.c.first_revision).where(rules.c.removed_revision.is_(None)))
+    return {row.rule_id: row.first_revision for row in rows}
+
+
 def mark_existing_done(tx: Connection, rule_id: str) -> None:
     """Remember that a rule got all objects that were there before it. Idempotent."""
     tx.execute(update(rules).where(rules.c.rule_id == rule_id).values(existing_done=True))
