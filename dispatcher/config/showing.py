@@ -1,0 +1,164 @@
+"""The configuration as the program understands it, and what it needs to be allowed."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from ruamel.yaml import YAML
+
+from dispatcher.core.quantities import format_duration, format_monthly, format_rate
+
+if TYPE_CHECKING:
+    from dispatcher.core.rules import Existing, Rule
+    from dispatcher.core.settings import BucketSettings, Credentials, Settings
+
+Json = dict[str, object]
+
+MASK = "***"
+_IMS_ACTIONS = ("ice:StartWorkflow", "ice:ListWorkflowTasks", "ice:GetWorkflowTask")
+
+
+def effective(settings: Settings) -> Json:
+    """Return the whole configuration with every default written out; secrets are masked.
+
+    It is a configuration again: without masked secrets, loading it gives the same settings.
+    """
+    endpoints = {bucket.ims.url for bucket in settings.buckets.values()}
+    ims: Json = {"ims": {"endpoint": next(iter(endpoints))}} if len(endpoints) == 1 else {}
+    limits: Json = {
+        **{str(api): format_rate(rate) for api, rate in settings.rates.items()},
+        "concurrent_calls": settings.concurrent_calls,
+        "not_started_codes": sorted(settings.not_started_codes),
+        "call_timeout": format_duration(settings.call_timeout),
+        "drain_timeout": format_duration(settings.drain_timeout),
+    }
+    every = settings.poll.every
+    shown: Json = {
+        "version": 1,
+        "buckets": [_bucket(bucket) for bucket in settings.buckets.values()],
+        **ims,
+        "credentials": _credentials(settings.credentials),
+        "sources": [
+            {
+                "type": "poll",
+                "every": "auto" if every is None else format_duration(every),
+                "requests": format_monthly(settings.poll.requests_per_month),
+            }
+        ],
+        "rules": [_rule(rule) for rule in settings.rules.rules],
+        "never_trigger": [str(place) for place in settings.rules.never_trigger],
+        "overlap": str(settings.overlap),
+        "limits": limits,
+        "uncertain": {
+            "after": format_duration(settings.uncertain.after),
+            "every": format_duration(settings.uncertain.every),
+            "sweeps": settings.uncertain.sweeps,
+        },
+        "ledger": {"url": settings.ledger.url, "keep": format_duration(settings.ledger.keep)},
+    }
+    return {name: _escaped(value) for name, value in shown.items()}
+
+
+def _escaped(value: object) -> object:
+    """Return the value with `${` written so that loading does not take it for a variable."""
+    if isinstance(value, str):
+        return value.replace("${", "$${")
+    if isinstance(value, dict):
+        return {name: _escaped(inner) for name, inner in value.items()}
+    return [_escaped(inner) for inner in value] if isinstance(value, list) else value
+
+
+def dump_effective(settings: Settings) -> str:
+    """Return `effective` as YAML."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False  # type: ignore[assignment] # its class says None, its documentation bool
+    yaml.sort_base_mapping_type_on_output = False
+    stream = StringIO()
+    yaml.dump(effective(settings), stream)
+    return stream.getvalue()
+
+
+def policy(settings: Settings) -> Json:
+    """Return the least RAM policy with which exactly this configuration works.
+
+    Buckets on other stores are not in it: their permissions are granted there. HEAD of an object
+    is authorised as oss:GetObject, ListObjectsV2 as oss:ListObjects.
+    """
+    statements: list[Json] = []
+    for bucket in settings.rules.buckets():
+        if not settings.buckets[bucket].on_oss:
+            continue
+        roots = settings.rules.roots(bucket)
+        listing = _allow(["oss:ListObjects"], [f"acs:oss:*:*:{bucket}"])
+        if "" not in roots:
+            listing["Condition"] = {"StringLike": {"oss:Prefix": [f"{root}*" for root in roots]}}
+        statements += (listing, _allow(["oss:GetObject"], [f"acs:oss:*:*:{bucket}/{root}*" for root in roots]))
+    return {"Version": "1", "Statement": [*statements, _allow(list(_IMS_ACTIONS), ["*"])]}
+
+
+def dump_policy(settings: Settings) -> str:
+    """Return `policy` as the JSON text that the RAM console takes."""
+    return json.dumps(policy(settings), indent=2, ensure_ascii=False)
+
+
+def _allow(actions: list[str], resources: list[str]) -> Json:
+    return {"Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def _bucket(bucket: BucketSettings) -> Json:
+    shown: Json = {
+        "name": bucket.name,
+        "region": bucket.region,
+        "endpoint": bucket.endpoint,
+        "addressing": str(bucket.addressing),
+        "api": "s3",
+        "hosts": list(bucket.hosts),
+    }
+    return shown if bucket.credentials is None else {**shown, "credentials": _credentials(bucket.credentials)}
+
+
+def _credentials(credentials: Credentials) -> Json:
+    if credentials.access_key_id is None:
+        return {"type": "default"}
+    # The id is no secret, but it is half of a pair that people paste into tickets together.
+    shown: Json = {"type": "access_key", "access_key_id": MASK, "access_key_secret": MASK}
+    return shown if credentials.security_token is None else {**shown, "security_token": MASK}
+
+
+def _rule(rule: Rule) -> Json:
+    action = rule.action
+    return {
+        "name": rule.name,
+        "id": rule.id,
+        "was": list(rule.was),
+        "input": str(rule.input),
+        # Written only where it was: `check` asks about file names otherwise.
+        **({"match": str(rule.match)} if rule.match_written else {}),
+        "extensions": _extensions(rule),
+        "exclude": list(rule.exclude),
+        "min_size": rule.min_size,
+        "settle": "0s" if rule.settle is None else format_duration(rule.settle),
+        "existing": _existing(rule.existing),
+        "budget": "unlimited" if rule.budget is None else f"{rule.budget}/day",
+        "on_uncertain": str(rule.on_uncertain),
+        "workflow": {
+            "id": action.workflow_id,
+            "input_type": "oss",
+            "media_url": action.media_url,
+            "skip_input_verification": action.skip_input_verification,
+            "user_data": dict(action.user_data),
+        },
+    }
+
+
+def _extensions(rule: Rule) -> object:
+    words = rule.extensions.words
+    return words[0] if words in (("media",), ("any",)) else list(words)
+
+
+def _existing(existing: Existing) -> object:
+    if existing.since is not None:
+        return {"since": existing.since.isoformat()}
+    return "dispatch" if existing.dispatch else "ignore"
