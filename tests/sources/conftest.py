@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from dispatcher.sources.bucket import BucketSource, Wanted
 from dispatcher.sources.s3 import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import random
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection, Engine
 
@@ -34,7 +34,7 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 Content = tuple[bytes, str, int]
 
 
-def by_bytes(key: bytes) -> Any:
+def by_bytes(key: bytes) -> bytes:
     return key
 
 
@@ -65,7 +65,7 @@ class Store:
         prefix = encode_key(root)
         return {(key, etag, size) for key, (etag, size, _) in self.objects.items() if key.startswith(prefix)}
 
-    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
+    def answer(self, root: str, token: str | None, page: int) -> Answer:
         self.requests += 1
         self.between()
         if self.fail():
@@ -81,7 +81,10 @@ class Store:
         shown = keys[:page]
         return self._answer(shown, shown[-1].hex() if len(keys) > page else None)
 
-    def _answer(self, keys: list[bytes], token: str | None) -> Answer:
+    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
+        return self.answer(root, token, page)
+
+    def _answer(self, keys: Sequence[bytes], token: str | None) -> Answer:
         frame = f"<IsTruncated>{'true' if token else 'false'}</IsTruncated>"
         if token:
             frame += f"<NextContinuationToken>{token}</NextContinuationToken>"
@@ -149,7 +152,7 @@ class World:
         for number, batch in enumerate(source.batches(threading.Event())):
             if self.crash_after is not None and number >= self.crash_after:
                 raise Crash
-            assert len(batch.events) <= 1_000
+            assert len(batch.events) <= max(self.tuning.events, self.tuning.target * 2)
             with self.ledger.write() as tx:
                 if batch.progress is not None:
                     snapshots.apply(tx, batch.progress)
@@ -223,7 +226,7 @@ class Life:
         name = b"%03d" % self.dice.randrange(200)
         return folder + b"/" + name if folder else name
 
-    def step(self) -> None:
+    def step(self) -> None:  # noqa: C901 - a flat list of what can happen
         keys = sorted(self.store.objects, key=self.store.order)
         match self.dice.randrange(13):
             case 0 | 1 | 2 | 3:
@@ -260,3 +263,8 @@ class Life:
 @pytest.fixture
 def make_life() -> Callable[..., Life]:
     return Life
+
+
+@pytest.fixture
+def settings() -> BucketSettings:
+    return bucket_settings()
