@@ -13,13 +13,14 @@ import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dispatcher.errors import ConfigError
+from dispatcher.core.settings import Credentials, Secret
+from dispatcher.errors import ConfigError, CredentialsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
     from dispatcher.core.calls import Endpoint
-    from dispatcher.core.settings import Credentials
 
 CONNECT_LIMIT_MS = 5_000
 _POOL_SIZE = 40
@@ -111,7 +112,7 @@ def keys_of_alibaba(credentials: Credentials) -> Callable[[], Credentials]:
             if not chain:
                 chain.append(_provider_of(credentials))
             found = chain[0].get_credential()
-        except Exception as error:  # the SDK raises whatever a provider met; its text may hold what it read
+        except Exception as error:  # noqa: BLE001 - the SDK raises whatever a provider met; its text may hold what it read
             raise CredentialsError(
                 f"no credentials for OSS: Alibaba's default chain found none ({type(error).__name__})",
                 hint="set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or `credentials:`",
@@ -126,6 +127,7 @@ def _provider_of(known: Credentials) -> Any:  # noqa: ANN401 - the SDK ships no 
     from alibabacloud_credentials.client import Client  # noqa: PLC0415 - heavy: only where calls are made
     from alibabacloud_credentials.models import Config  # noqa: PLC0415 - as above
 
+    _silence()
     if known.access_key_id is None:
         return Client()
     token = known.security_token
