@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from dispatcher.ledger.failures import LedgerDamagedError, LedgerVersionError
 
@@ -22,9 +22,11 @@ UPGRADABLE = frozenset({HEAD})
 
 def revision_of(tx: Connection) -> str | None:
     """Return the revision of the ledger's schema; None if there is no schema yet."""
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - heavy; only opening needs it
-
-    return MigrationContext.configure(tx).get_current_revision()
+    # Asked without Alembic: a command that only reads need not load it.
+    if not inspect(tx).has_table("alembic_version"):
+        return None
+    revision: str | None = tx.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def check_known(tx: Connection, where: str) -> bool:
