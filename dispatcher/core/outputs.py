@@ -38,7 +38,7 @@ def written_objects(activity_results: str, names: Names) -> Iterator[tuple[str, 
 
 
 def loops(
-    activity_results: str, task_input: tuple[str, str], names: Names, rules: RuleSet
+    activity_results: str, task_input: tuple[str, str] | None, names: Names, rules: RuleSet
 ) -> tuple[str, str, Rule] | None:
     """Return the first written object that would start a rule again, with that rule; None if none would.
 

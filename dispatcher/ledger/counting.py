@@ -102,3 +102,20 @@ def foreign_count(tx: Connection) -> int:
 def double_count(tx: Connection) -> int:
     """Return how many double starts were seen."""
     return tx.scalar(select(func.count()).select_from(double_starts)) or 0
+
+
+def sending(tx: Connection) -> int:
+    """Return how many calls are under way, or were when their sender died."""
+    return tx.scalar(select(func.count()).select_from(dispatches).where(in_state(DispatchState.SENDING))) or 0
+
+
+def unfinished(tx: Connection) -> int:
+    """Return how many rows wait, are being sent, or are uncertain."""
+    states = (DispatchState.PENDING, DispatchState.SENDING, DispatchState.UNCERTAIN)
+    return tx.scalar(select(func.count()).select_from(dispatches).where(in_state(*states))) or 0
+
+
+def dead_since(tx: Connection, since: datetime) -> int:
+    """Return how many rows became dead since a time."""
+    dead = in_state(DispatchState.DEAD) & (dispatches.c.updated_at >= since)
+    return tx.scalar(select(func.count()).select_from(dispatches).where(dead)) or 0

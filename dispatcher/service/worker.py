@@ -17,7 +17,7 @@ from dispatcher import crashpoints
 from dispatcher.core.dispatch import DispatchState, StateReason
 from dispatcher.core.outcomes import Outcome, Uncertain, decide
 from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
-from dispatcher.ledger import claiming, rates, settling
+from dispatcher.ledger import claiming, counting, rates, settling
 from dispatcher.ledger.evidence import outcome_text
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.ledger.settling import Settlement
@@ -83,6 +83,19 @@ class Worker:
     def wake(self) -> None:
         """Tell the loop that there may be new rows. Thread-safe."""
         self._ended.put(None)
+
+    def idle(self, within: timedelta) -> bool:
+        """Tell whether nothing is being sent, and nothing will be due within this time. Thread-safe.
+
+        What waits for a paused target is not due: when it can be sent nobody knows.
+        """
+        now = self._clock()
+        with self._ledger.read() as tx:
+            if counting.sending(tx):
+                return False
+            paused = {target for target, health in rates.healths(tx).items() if health.paused_since is not None}
+            dues = [claiming.next_due_at(tx, route.rules, now) for route in self._routes if route.target not in paused]
+        return all(due_at is None or due_at > now + within for due_at in dues)
 
     # -- the loop --------------------------------------------------------------------------------
 
@@ -220,9 +233,9 @@ class Worker:
             for ended in self._unwritten:
                 rates.after_outcome(tx, by_endpoint[ended.claim.call.endpoint], ended.outcome, now)
         crashpoints.reach("after_settle")
-        ended, self._unwritten = self._unwritten, []
-        self._in_flight -= len(ended)
-        for each, result in zip(ended, settled, strict=True):
+        written, self._unwritten = self._unwritten, []
+        self._in_flight -= len(written)
+        for each, result in zip(written, settled, strict=True):
             _tell(each, result)
 
     def _settlement(self, ended: Ended, now: datetime) -> Settlement:

@@ -1,0 +1,130 @@
+"""How the parts are put together: from settings to a daemon that is ready to run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dispatcher.ledger import rulesets
+from dispatcher.ledger.rulesets import RuleFacts
+from dispatcher.ledger.snapshots import LedgerSnapshots
+from dispatcher.service.daemon import Daemon
+from dispatcher.service.intake import Intake
+from dispatcher.service.logs import get_logger
+from dispatcher.service.permits import ReadPermits
+from dispatcher.service.polling import Poll
+from dispatcher.service.routes import target_of
+from dispatcher.service.sweeping import Sweeper
+from dispatcher.service.upkeep import Upkeep
+from dispatcher.service.worker import Worker
+from dispatcher.sources.s3 import S3Bucket, keys_of_boto3
+from dispatcher.targets.alibaba import AlibabaClients, keys_of_alibaba
+from dispatcher.targets.tasks import AlibabaTasks
+from dispatcher.targets.workflow import WorkflowTarget
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from dispatcher.core.settings import BucketSettings, Credentials, Settings
+    from dispatcher.ledger.engine import Ledger
+    from dispatcher.ledger.rulesets import Registered
+
+
+def assemble(
+    settings: Settings, ledger: Ledger, clock: Callable[[], datetime], stop: threading.Event, *, shadow: bool
+) -> Daemon:
+    """Put a dispatcher together. Takes the right to send, and makes the rules the current ones.
+
+    Raises LedgerLockedError if another process sends from this ledger, ConfigError if a rule changed its
+    id without saying so. Nothing is listed or called yet.
+    """
+    incarnation = ledger.become_sender(clock())
+    registered = register(settings, ledger, clock())
+    clients = AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)
+    target = WorkflowTarget(clients, not_started_codes=settings.not_started_codes)
+    permits = ReadPermits(ledger, settings.rates, clock, stop)
+    tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
+    worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock)
+    wake = (lambda: None) if worker is None else worker.wake
+    intake = Intake(ledger, settings.rules, registered.first_revision, clock, wake, shadow=shadow)
+    stores = open_buckets(settings)
+    polls = make_polls(settings, ledger, intake, stores, registered)
+    sweeper = Sweeper(settings, ledger, tasks, clock, stop)
+    upkeep = Upkeep(settings, ledger, tasks, stores, intake, sweeper, clock, stop)
+    return Daemon(settings, ledger, polls, worker, upkeep, stop)
+
+
+def _pause(stop: threading.Event, seconds: float) -> None:
+    stop.wait(seconds)
+
+
+def register(settings: Settings, ledger: Ledger, now: datetime) -> Registered:
+    """Make the configured rules the ledger's current ones, and say what changed."""
+    facts = [
+        RuleFacts(
+            rule_id=rule.id,
+            was=rule.was,
+            input=str(rule.input),
+            action=rule.action.workflow_id,
+            existing_wanted=rule.existing.dispatch,
+            budget=rule.budget,
+            target=target_of(settings, rule),
+        )
+        for rule in settings.rules.rules
+    ]
+    with ledger.write() as tx:
+        registered = rulesets.register(tx, facts, now)
+    log = get_logger().bind(revision=registered.revision)
+    for event, rules in (("rule.added", registered.added), ("rule.removed", registered.removed)):
+        for rule in rules:
+            log.info(event, rule=rule)
+    for old, new in (registered.renamed or {}).items():
+        log.info("rule.renamed", rule=new, was=old)
+    return registered
+
+
+def open_buckets(settings: Settings) -> dict[str, S3Bucket]:
+    """Return the buckets that rules read, each with the keys it takes. Nothing is requested yet."""
+    return {
+        name: S3Bucket(settings.buckets[name], keys_of(settings, settings.buckets[name]))
+        for name in settings.rules.buckets()
+    }
+
+
+def keys_of(settings: Settings, bucket: BucketSettings) -> Callable[[], Credentials]:
+    """Return where a bucket's keys come from: its own, the account's on OSS, else boto3's chain."""
+    own = bucket.credentials
+    if own is not None:
+        return lambda: own
+    return keys_of_alibaba(settings.credentials) if bucket.on_oss else keys_of_boto3()
+
+
+def make_polls(
+    settings: Settings, ledger: Ledger, intake: Intake, stores: Mapping[str, S3Bucket], registered: Registered
+) -> tuple[Poll, ...]:
+    """Return one poll for each bucket; they share the month's requests."""
+    polls: list[Poll] = []
+    for name, store in stores.items():
+        rules = [rule for rule in settings.rules.rules if rule.input.bucket == name]
+        polls.append(
+            Poll(
+                bucket=settings.buckets[name],
+                rules=rules,
+                roots=settings.rules.roots(name),
+                settings=settings.poll,
+                revision=registered.revision,
+                memory=LedgerSnapshots(ledger),
+                lister=store,
+                intake=intake,
+                ledger=ledger,
+                existing_pending={rule.id for rule in rules} & set(registered.existing_pending),
+                others=partial(_requests_of_others, polls, name),
+            )
+        )
+    return tuple(polls)
+
+
+def _requests_of_others(polls: list[Poll], name: str) -> int:
+    return sum(poll.requests for poll in polls if poll.bucket.name != name)

@@ -1,0 +1,39 @@
+"""Permits of the reading APIs: sweeps have their own share of the account's quota."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dispatcher.ledger import rates
+from dispatcher.service.routes import target_key
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from dispatcher.core.calls import Api, Endpoint
+    from dispatcher.core.ratelimit import Rate
+    from dispatcher.ledger.engine import Ledger
+
+
+@dataclass(frozen=True)
+class ReadPermits:
+    """Blocks until one read may pass; returns at once when the program is leaving. Thread-safe."""
+
+    ledger: Ledger
+    rates: Mapping[Api, Rate]
+    clock: Callable[[], datetime]
+    stop: threading.Event
+
+    def __call__(self, endpoint: Endpoint, api: Api) -> None:
+        """Take one permit for a call of this API in this region."""
+        target, rate = target_key(endpoint.region, api), self.rates[api]
+        while not self.stop.is_set():
+            now = self.clock()
+            with self.ledger.write() as tx:
+                if rates.take(tx, target, rate, 1, now):
+                    return
+                wait = rates.wait(tx, target, rate, now)
+            self.stop.wait(wait.total_seconds())
