@@ -141,12 +141,12 @@ def revision_of(tx: Connection, bucket: str, key: str, etag: str | None, size: i
 
 def statistics(tx: Connection) -> list[RootStatistics]:
     """Return the figures of every root, by bucket and root."""
-    total = func.coalesce(func.sum(_SEGMENT.count), 0)
+    total = func.sum(_SEGMENT.count)
     sums = select(
         _SEGMENT.root_id,
-        total.filter(~_LIMBO).label("entries"),
-        total.filter(_LIMBO).label("limbo"),
-        total.filter(_LIMBO & _SEGMENT.missing_since.is_(None)).label("kept"),
+        func.coalesce(total.filter(~_LIMBO), 0).label("entries"),
+        func.coalesce(total.filter(_LIMBO), 0).label("limbo"),
+        func.coalesce(total.filter(_LIMBO & _SEGMENT.missing_since.is_(None)), 0).label("kept"),
         func.count().filter(~_LIMBO).label("segments"),
     ).group_by(_SEGMENT.root_id)
     by_root = {row["root_id"]: row for row in tx.execute(sums).mappings()}
