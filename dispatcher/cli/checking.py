@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dispatcher.cli.invocation import invocation
+from dispatcher.cli.ledgers import now
 from dispatcher.cli.output import Format, print_document, print_line, print_table
 from dispatcher.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.core.overlaps import Problem
+    from dispatcher.core.problems import Problem
 
 
 def check(
@@ -25,36 +26,26 @@ def check(
 ) -> None:
     """Check the configuration: exit 78 when it is wrong, 77 for permissions, 69 if something is away."""
     from dispatcher.service.checking import check as check_offline  # noqa: PLC0415
-    from dispatcher.service.checking import problems_json  # noqa: PLC0415
+    from dispatcher.service.checking import check_json, is_ok  # noqa: PLC0415
 
     asked = invocation(ctx)
     settings = asked.settings()
     problems = list(check_offline(settings))
-    code = ExitCode.DONE
+    code = ExitCode.DONE if is_ok(problems) else ExitCode.CONFIG
     if online:
         from dispatcher.service.online import check_online  # noqa: PLC0415 - the store, the ledger and the service
 
         asked.say("looking at buckets, ledger and service ...")
-        found = check_online(settings)
+        found = check_online(settings, now())
         problems += found.problems
-        code = found.exit_code
+        code = code or found.exit_code
     if asked.output is Format.TABLE:
         _print(problems, len(settings.rules.rules))
     else:
-        print_document(problems_json(problems), asked.output)
-    raise typer.Exit(int(_exit_code(problems, code, strict=strict)))
-
-
-def _exit_code(problems: "Sequence[Problem]", online: ExitCode, *, strict: bool) -> ExitCode:
-    """Return the gravest: a wrong configuration, then permissions, then what is away."""
-    offline_errors = any(each.severity == "error" and each.code not in ONLINE_CODES for each in problems)
-    if offline_errors:
-        return ExitCode.CONFIG
-    if online is not ExitCode.DONE:
-        return online
-    if strict and problems:
-        return ExitCode.CONFIG
-    return ExitCode.DONE
+        print_document(check_json(problems, strict=strict), asked.output)
+    if code is ExitCode.DONE and not is_ok(problems, strict=strict):
+        code = ExitCode.CONFIG
+    raise typer.Exit(int(code))
 
 
 def _print(problems: "Sequence[Problem]", rules: int) -> None:
@@ -65,3 +56,9 @@ def _print(problems: "Sequence[Problem]", rules: int) -> None:
         (each.severity, each.code, ", ".join(each.rules), each.message, _witness(each), each.hint) for each in problems
     ]
     print_table(["severity", "code", "rules", "what", "witness", "what to do"], rows)
+
+
+def _witness(problem: "Problem") -> str | None:
+    from dispatcher.core.location import object_url  # noqa: PLC0415
+
+    return object_url(*problem.witness) if problem.witness is not None else None

@@ -30,11 +30,10 @@ def explain(
     """Say of objects what each rule thinks of them, and what would be sent."""
     from dispatcher.core.location import parse_object  # noqa: PLC0415
     from dispatcher.service.explaining import explain as explain_object  # noqa: PLC0415
-    from dispatcher.service.names import names_of  # noqa: PLC0415
 
     asked = invocation(ctx)
     settings = asked.settings()
-    names = names_of(settings)
+    names = settings.names
     places = [(url, *parse_object(url, names)) for url in urls]
     if not live:
         offline = [explain_object(settings, url, bucket, key) for url, bucket, key in places]
@@ -88,7 +87,7 @@ def _verdict(judgement: "Judgement") -> Record:
     }
 
 
-def _request(judgement: "Judgement") -> Record | None:
+def _request(judgement: "Judgement") -> "Record | None":
     from dispatcher.core.rendering import USER_DATA_LIMIT  # noqa: PLC0415
 
     call = judgement.call

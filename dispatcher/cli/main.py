@@ -14,9 +14,16 @@ import typer
 from typer.core import TyperGroup
 
 from dispatcher import __version__
+from dispatcher.cli import configuration, database, dispatches, rules
+from dispatcher.cli.checking import check
+from dispatcher.cli.demo import demo
+from dispatcher.cli.explaining import explain
 from dispatcher.cli.globals import to_the_front
 from dispatcher.cli.invocation import CONFIG_VARIABLE, Invocation
 from dispatcher.cli.output import Format, say
+from dispatcher.cli.running import run
+from dispatcher.cli.simulator import simulator
+from dispatcher.cli.status import status
 from dispatcher.errors import DispatcherError
 
 EXIT_BUG = 70
@@ -93,6 +100,14 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
 ) -> None:
     """Start a media workflow for every new object in a bucket, once for each matching rule."""
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
+
+
+for command in (run, check, explain, status, simulator, demo):
+    app.command()(command)
+app.add_typer(dispatches.app, name="dispatches")
+app.add_typer(rules.app, name="rules")
+app.add_typer(configuration.app, name="config")
+app.add_typer(database.app, name="db")
 
 
 def main() -> None:

@@ -40,8 +40,11 @@ def brief_time(at: datetime | None) -> str:
     return "-" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def print_document(document: Json, output: Format) -> None:
-    """Print one JSON value: indented, or on one line for `jsonl`. ASCII only, whatever is inside."""
+def print_document(document: Json | Mapping[str, object], output: Format) -> None:
+    """Print one JSON value: indented, or on one line for `jsonl`. ASCII only, whatever is inside.
+
+    Raises TypeError for a mapping that holds something JSON does not know.
+    """
     indent = None if output is Format.JSONL else 2
     sys.stdout.write(json.dumps(document, indent=indent, ensure_ascii=True) + "\n")
 

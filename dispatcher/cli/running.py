@@ -19,7 +19,7 @@ def run(
     asked = invocation(ctx)
     settings = asked.settings()
     # The daemon's own imports take a second; a wrong configuration is told before.
-    from dispatcher.service import daemon, logs  # noqa: PLC0415
+    from dispatcher.service import logs, running  # noqa: PLC0415
 
     logs.configure(verbose=asked.verbose, quiet=asked.quiet)
-    raise typer.Exit(int(daemon.run(settings, once=once, shadow=shadow)))
+    raise typer.Exit(int(running.run(settings, once=once, shadow=shadow)))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from dispatcher.core.dispatch import TaskStatus, content_identity, dispatch_id
 from dispatcher.core.rules import Reason
-from dispatcher.demo.story import EXISTING, RULES
-from dispatcher.service.online import token_of
+from dispatcher.core.tracing import media_of, token_of
+from dispatcher.demo.story import EXISTING, MEDIA_URL, RULES, TABLE
+from dispatcher.service.explaining import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -73,6 +74,7 @@ def report(
     """Compare what was uploaded with the service's journal and the ledger's rows (by dispatch id)."""
     calls = Counter(_id_of(entry) for entry in journal)
     lines = tuple(line for each in written for line in _lines(each, rules, rows, calls))
+    lines += tuple(line for each in written for line in _unmatched(each, rules, written, journal))
     return Report(lines, len(journal), tuple(_wrong(written, rows, journal, calls)))
 
 
@@ -81,9 +83,7 @@ def _id_of(entry: JournalEntry) -> str:
     return token[0] if token is not None else f"no id of ours: {entry.user_data}"
 
 
-def _lines(
-    each: Written, rules: RuleSet, rows: Mapping[str, DispatchView], calls: Mapping[str, int]
-) -> Iterator[Line]:
+def _lines(each: Written, rules: RuleSet, rows: Mapping[str, DispatchView], calls: Mapping[str, int]) -> Iterator[Line]:
     upload = each.upload
     for rule, found in each.expected().items():
         row = rows.get(found)
@@ -97,8 +97,24 @@ def _lines(
             row.state if row else None,
             row.task_status if row else None,
         )
+
+
+def _unmatched(
+    each: Written, rules: RuleSet, written: Sequence[Written], journal: Sequence[JournalEntry]
+) -> Iterator[Line]:
+    """Yield what did not start: whole objects, and in the documentation's table each rule by itself."""
+    upload = each.upload
+    expected = expected_ids(written)
+    media = MEDIA_URL.format(bucket=upload.bucket, key=upload.key)
+    calls = sum(media_of(entry.task_input) == media and _id_of(entry) not in expected for entry in journal)
     if not upload.starts:
-        yield Line(upload.bucket, upload.key, None, f"{_why_not(each, rules)}: {upload.why}", 0, None, None, None)
+        why = f"{_why_not(each, rules)}: {upload.why}"
+        yield Line(upload.bucket, upload.key, None, why, calls, None, None, None)
+    elif upload.bucket == TABLE:
+        for verdict in rules.verdicts(upload.bucket, upload.key, len(upload.content)):
+            if not verdict.matched and verdict.reason is not Reason.BUCKET:
+                why = f"{verdict.reason}: {sentence(verdict, upload.bucket, upload.key)}"
+                yield Line(upload.bucket, upload.key, verdict.rule.id, why, calls, None, None, None)
 
 
 def _why_not(each: Written, rules: RuleSet) -> str:

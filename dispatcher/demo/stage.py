@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dispatcher.core.settings import Secret
 from dispatcher.demo.s3server import running_s3
-from dispatcher.demo.story import BUCKETS, NEVER_TRIGGER, RULES
+from dispatcher.demo.story import BUCKETS, MEDIA_URL, NEVER_TRIGGER, RULES
 from dispatcher.simulator.server import Simulator
 from dispatcher.simulator.settings import SimulatedWorkflow, SimulatorSettings
 
@@ -145,5 +145,5 @@ def _rule(rule: DemoRule) -> str:
         f"{options}"
         "    workflow:\n"
         f"      id: {rule.workflow}\n"
-        '      media_url: "oss://demo-mirror/{bucket}/{key}"\n'
+        f"      media_url: {json.dumps(MEDIA_URL)}\n"
     )

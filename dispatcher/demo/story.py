@@ -9,6 +9,8 @@ from dataclasses import dataclass
 TABLE = "documented"
 MEDIA = "media"
 BUCKETS = (TABLE, MEDIA)
+MEDIA_URL = "oss://demo-mirror/{bucket}/{key}"
+"""What the service is told to read: the demo's store is not OSS, so a mirror on OSS is made believe."""
 MULTIPART_SIZE = 5 * 1024 * 1024 + 4096
 """Bytes of the multipart upload: one full part of the smallest legal size, and a little one."""
 

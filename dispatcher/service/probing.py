@@ -1,0 +1,182 @@
+"""`check --online`, the service: may we call it, and does somebody else start the same files?
+
+Each missing permission is named with the action to grant. StartWorkflow is tried with a workflow that
+cannot exist and an input that no workflow takes: the refusal proves the permission, and nothing can start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, assert_never
+
+from dispatcher.core.calls import TaskQuery, WorkflowCall
+from dispatcher.core.outcomes import NotSent, Rejected, Started, Throttled, Unauthorized, Uncertain
+from dispatcher.core.tracing import input_of, token_of
+from dispatcher.errors import CredentialsError, DispatcherError, ExitCode
+from dispatcher.service.findings import Finding, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    from dispatcher.core.calls import Endpoint, ServiceTask
+    from dispatcher.core.rules import Rule
+    from dispatcher.core.settings import Settings
+    from dispatcher.ports import Target, Tasks
+
+LOOK_BACK = timedelta(hours=24)
+"""How far back starts that are not ours are looked for."""
+NO_WORKFLOW = "0" * 32
+"""An id that no workflow has."""
+NO_TASK = "0" * 32
+
+
+# -- the service ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCheck:
+    """Tries the service's three calls, and reads its tasks of the last day.
+
+    `known` tells whether this ledger ever had a dispatch id.
+    """
+
+    settings: Settings
+    target: Target
+    tasks: Tasks
+    known: Callable[[str], bool]
+    now: datetime
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong, endpoint by endpoint."""
+        by_endpoint: dict[Endpoint, list[Rule]] = {}
+        for rule in self.settings.rules.rules:
+            by_endpoint.setdefault(self.settings.buckets[rule.input.bucket].ims, []).append(rule)
+        for endpoint, rules in by_endpoint.items():
+            yield from self._start(endpoint)
+            yield from self._get(endpoint)
+            yield from self._list(endpoint, rules)
+
+    def _start(self, endpoint: Endpoint) -> Iterator[Finding]:
+        call = WorkflowCall(endpoint, NO_WORKFLOW, task_input="{}", user_data="{}")
+        outcome = self.target.start(call)
+        match outcome:
+            case Rejected() | Throttled():
+                return
+            case Unauthorized(code=code, message=message):
+                yield _permission("ice:StartWorkflow", endpoint, f"{code} {message}")
+            case NotSent(reason=reason):
+                yield _unreachable(endpoint, reason)
+            case Uncertain(reason=reason):
+                yield _unreachable(endpoint, f"no usable answer to StartWorkflow ({reason})")
+            case Started(task_id=task_id):
+                yield finding(
+                    "probe_started",
+                    f"{endpoint.url} accepted a workflow that cannot exist, as task {task_id}",
+                    hint="this endpoint does not behave like the service: see ims.endpoint",
+                )
+            case _:
+                assert_never(outcome)
+
+    def _get(self, endpoint: Endpoint) -> Iterator[Finding]:
+        try:
+            self.tasks.get_task(endpoint, NO_TASK)
+        except DispatcherError as error:
+            yield _refused("ice:GetWorkflowTask", endpoint, error)
+
+    def _list(self, endpoint: Endpoint, rules: Sequence[Rule]) -> Iterator[Finding]:
+        for workflow_id in dict.fromkeys(rule.action.workflow_id for rule in rules):
+            query = TaskQuery(endpoint, workflow_id, self.now - LOOK_BACK, self.now)
+            foreign = _ForeignStarts()
+            try:
+                for task in self.tasks.list_tasks(query):
+                    self._look_at(task, foreign)
+            except DispatcherError as error:
+                # One refusal tells of the endpoint; the other workflows would say the same.
+                yield _refused("ice:ListWorkflowTasks", endpoint, error)
+                return
+            yield from foreign.findings()
+
+    def _look_at(self, task: ServiceTask, foreign: _ForeignStarts) -> None:
+        place = input_of(task.task_input, self.settings.names)
+        if place is None:
+            return
+        token = token_of(task.user_data)
+        if token is not None and self.known(token[0]):
+            return
+        for rule in self.settings.rules.matching(*place, None):
+            if rule.action.workflow_id == task.workflow_id:
+                foreign.add(rule, place, carries_an_id=token is not None)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Foreign starts of one rule: how many, and the first object."""
+
+    witness: tuple[str, str]
+    count: int = 0
+    with_id: int = 0
+
+
+@dataclass(slots=True)
+class _ForeignStarts:
+    """Counts foreign starts by rule, so that a busy day gives one line and not thousands."""
+
+    seen: dict[str, _Seen] = field(default_factory=dict)
+
+    def add(self, rule: Rule, place: tuple[str, str], *, carries_an_id: bool) -> None:
+        seen = self.seen.setdefault(rule.id, _Seen(place))
+        seen.count += 1
+        seen.with_id += carries_an_id
+
+    def findings(self) -> Iterator[Finding]:
+        for rule_id, seen in self.seen.items():
+            plain = seen.count - seen.with_id
+            if plain:
+                yield _foreign(
+                    rule_id,
+                    seen,
+                    f"{plain} tasks of the last 24 hours were not started by a dispatcher",
+                    hint="set Trigger mode to Manual in the workflow's OSS binding: its built-in trigger, or"
+                    " another program, starts the same files",
+                )
+            if seen.with_id:
+                yield _foreign(
+                    rule_id,
+                    seen,
+                    f"{seen.with_id} tasks of the last 24 hours carry ids that this ledger never sent",
+                    hint="another dispatcher with a ledger of its own serves the same rule: stop one of them",
+                )
+
+
+# -- saying it ------------------------------------------------------------------------------------
+
+
+def _refused(action: str, endpoint: Endpoint, error: DispatcherError) -> Finding:
+    if isinstance(error, CredentialsError):
+        return _permission(action, endpoint, error.message)
+    return _unreachable(endpoint, error.message)
+
+
+def _permission(action: str, endpoint: Endpoint, said: str) -> Finding:
+    return finding(
+        "permission",
+        f"{action} is refused at {endpoint.url}: {said.strip()}",
+        hint=f"grant {action} to the identity in use (`oss-dispatcher config policy` prints the whole policy),"
+        " or check `credentials:`",
+        exit_code=ExitCode.CREDENTIALS,
+    )
+
+
+def _unreachable(endpoint: Endpoint, said: str) -> Finding:
+    return finding(
+        "service_unreachable",
+        f"{endpoint.url} does not serve: {said}",
+        hint="check ims.endpoint, the network, and any proxy between",
+        exit_code=ExitCode.UNAVAILABLE,
+    )
+
+
+def _foreign(rule_id: str, seen: _Seen, message: str, *, hint: str) -> Finding:
+    return finding("foreign_start", message, hint=hint, rules=(rule_id,), witness=seen.witness)
