@@ -30,11 +30,14 @@ _RUN = struct.Struct("<II")
 
 @dataclass(frozen=True, slots=True)
 class SegmentTuning:
-    """Sizes, in entries: of a fresh segment, and of what is held at most before it is written."""
+    """Sizes, in entries: of a fresh segment, of a region before it is written, of a page that is
+    asked for, and of the events that are committed together (from it follow the other limits of a commit).
+    """
 
     target: int = 230
     spill: int = 4_000
     page: int = 1_000
+    events: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class BucketSource:
         self.report.baseline = state.completed_at is None
         walk = Walk(self.memory, state.id, self.tuning, everything=self.wanted.everything)
         facts = self._circumstances(state, state.id, url_encoded=page.url_encoded)
-        membership = Membership(self.memory, facts, state.version, self.monotonic)
+        membership = Membership(self.memory, facts, state.version, self.tuning.events, self.monotonic)
         ended_at = date
         for page, ended_at in chain([first], answers):  # noqa: B007 - the last one's is used
             if page.url_encoded != facts.url_encoded:

@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 EVENT_NAME = "Listed"
 _LOCAL = 64
 """Replaced segments whose hashes are read before the entries are looked up among all."""
-_CANDIDATES = 20_000
-_ENTRIES = 200_000
-_EVENTS = 1_000
-_SEGMENTS = 200
+# Limits in multiples of the events of a batch: 20,000 candidates and 200,000 entries wait at most for a
+# look-up, and a batch has at most 200 segments.
+_CANDIDATES = 20
+_ENTRIES = 200
+_EVENTS_OF_A_SEGMENT = 5
 _UNDECIDED = -1
 
 
@@ -88,13 +89,14 @@ class Membership:
     """Decides what is new in the pieces of one pass. `version` follows the root's."""
 
     def __init__(
-        self, memory: SnapshotMemory, facts: Circumstances, version: int, monotonic: Callable[[], float]
+        self, memory: SnapshotMemory, facts: Circumstances, version: int, events: int, monotonic: Callable[[], float]
     ) -> None:
         self.version = version
         self.new = 0
         self.existing = 0
         self._memory = memory
         self._facts = facts
+        self._events = events
         self._monotonic = monotonic
         self._steps: list[_Step] = []
         self._candidates = 0
@@ -118,7 +120,7 @@ class Membership:
         """Tell whether it is time to flush: much is waiting, or it waits long beside what a scan costs."""
         if not self._steps:
             return False
-        if self._candidates >= _CANDIDATES or self._entries >= _ENTRIES:
+        if self._candidates >= _CANDIDATES * self._events or self._entries >= _ENTRIES * self._events:
             return True
         return self._monotonic() - self._since >= max(1.0, 20 * self._scan_cost)
 
@@ -133,7 +135,8 @@ class Membership:
         events: list[ObjectEvent] = []
         for step in steps:
             brought = self._decide(step.draft, known) if step.draft else []
-            if edits and (len(events) + len(brought) > _EVENTS or len(edits) >= _SEGMENTS):
+            full = len(edits) * _EVENTS_OF_A_SEGMENT >= self._events
+            if edits and (full or len(events) + len(brought) > self._events):
                 yield self._batch(events, edits)
                 events, edits = [], []
             events += brought
