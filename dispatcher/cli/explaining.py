@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dispatcher.cli.invocation import invocation
-from dispatcher.cli.output import Format, Json, Record, print_document, print_line, print_table
+from dispatcher.cli.ledgers import now
+from dispatcher.cli.output import Format, Json, Record, brief_time, print_document, print_line, print_table, rfc3339
+from dispatcher.cli.showing import dispatch_json, state_text
 from dispatcher.core.calls import WorkflowCall
 from dispatcher.core.rules import Reason
 
@@ -41,7 +43,7 @@ def explain(
         return
     from dispatcher.service.live import explain_live  # noqa: PLC0415 - the store, the ledger and the service
 
-    seen = explain_live(settings, places)
+    seen = explain_live(settings, places, now())
     _print(asked.output, [(each.explanation, each) for each in seen])
 
 
@@ -72,7 +74,7 @@ def _record(explanation: "Explanation", live: "LiveExplanation | None") -> Recor
         "verdicts": [_verdict(each) for each in explanation.judgements],
     }
     if live is not None:
-        record["live"] = live.to_json()
+        record["live"] = _live_json(live)
     return record
 
 
@@ -105,6 +107,22 @@ def _request(judgement: "Judgement") -> "Record | None":
         "user_data_bytes": len(call.user_data.encode()),
         "user_data_limit": USER_DATA_LIMIT,
         "skip_input_verification": call.skip_input_verification,
+    }
+
+
+def _live_json(live: "LiveExplanation") -> "Record":
+    head = live.head
+    return {
+        "object": None
+        if head is None
+        else {"etag": head.etag, "size": head.size, "modified_at": rfc3339(head.modified_at)},
+        "dispatches": [dispatch_json(each) for each in live.dispatches],
+        "foreign_starts": [
+            {"task_id": each.task_id, "workflow": each.workflow_id, "created_at": rfc3339(each.created_at)}
+            for each in live.foreign
+        ],
+        "why": [{"rule": each.rule, "dispatch_id": each.dispatch_id, "why": each.why} for each in live.why_not],
+        "notes": list(live.notes),
     }
 
 
@@ -146,5 +164,22 @@ def _request_lines(judgement: "Judgement") -> Iterator[str]:
 
 
 def _print_live(live: "LiveExplanation") -> None:
-    for line in live.lines():
-        print_line(line)
+    print_line()
+    head = live.head
+    if head is not None:
+        print_line(f"now: etag {head.etag}, {head.size} bytes, modified {brief_time(head.modified_at)}")
+    for note in live.notes:
+        print_line(f"note: {note}")
+    for each in live.why_not:
+        print_line(f"{each.rule}: {each.why}")
+    if live.dispatches:
+        rows = [
+            (each.dispatch_id, each.rule, each.etag, state_text(each), each.task_id, brief_time(each.first_seen_at))
+            for each in live.dispatches
+        ]
+        print_table(["dispatch", "rule", "content", "state", "task", "seen"], rows, title="all dispatches of this key")
+    for start in live.foreign:
+        print_line(
+            f"foreign start: task {start.task_id} of workflow {start.workflow_id} was not started by this ledger;"
+            " set Trigger mode to Manual"
+        )

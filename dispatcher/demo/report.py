@@ -73,7 +73,7 @@ def report(
 ) -> Report:
     """Compare what was uploaded with the service's journal and the ledger's rows (by dispatch id)."""
     calls = Counter(_id_of(entry) for entry in journal)
-    lines = tuple(line for each in written for line in _lines(each, rules, rows, calls))
+    lines = tuple(line for each in written for line in _lines(each, rows, calls))
     lines += tuple(line for each in written for line in _unmatched(each, rules, written, journal))
     return Report(lines, len(journal), tuple(_wrong(written, rows, journal, calls)))
 
@@ -83,7 +83,7 @@ def _id_of(entry: JournalEntry) -> str:
     return token[0] if token is not None else f"no id of ours: {entry.user_data}"
 
 
-def _lines(each: Written, rules: RuleSet, rows: Mapping[str, DispatchView], calls: Mapping[str, int]) -> Iterator[Line]:
+def _lines(each: Written, rows: Mapping[str, DispatchView], calls: Mapping[str, int]) -> Iterator[Line]:
     upload = each.upload
     for rule, found in each.expected().items():
         row = rows.get(found)
