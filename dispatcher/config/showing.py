@@ -73,8 +73,8 @@ def _escaped(value: object) -> object:
 def dump_effective(settings: Settings) -> str:
     """Return `effective` as YAML."""
     yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False  # type: ignore[assignment] # its class says None, its documentation bool
-    yaml.sort_base_mapping_type_on_output = False
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment] # declared None, read as a bool
     stream = StringIO()
     yaml.dump(effective(settings), stream)
     return stream.getvalue()

@@ -128,7 +128,9 @@ def _candidates(base: str, extensions: list[str | None], *, all_extensions: bool
         for folder in _FOLDERS:
             for name in _NAMES:
                 yield from _completed(base, folder, name, extension)
-    for extension in extensions if all_extensions else ():
+    # Patterns know upper and lower case, extensions do not: *.mp4 excludes no clip.MP4.
+    upper = [extension.upper() for extension in extensions if extension is not None]
+    for extension in (*extensions, *upper) if all_extensions else ():
         for folder in _FOLDERS[:2]:
             yield from _completed(base, folder, _NAMES[0], extension)
     yield base
