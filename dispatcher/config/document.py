@@ -50,12 +50,14 @@ class Substituted(str):
 class Node:
     """A value of the file: a scalar, or entries or items that are nodes themselves.
 
-    `raw` is the scalar as written, for a message that says how to quote it.
+    `raw` is the scalar as written, for a message that says how to quote it. `broken`: its fault
+    is told already, and what follows from it need not be.
     """
 
     origin: Origin
     value: Scalar | dict[str, Node] | list[Node]
     raw: str = ""
+    broken: bool = False
 
     def plain(self) -> object:
         """Return the value without its places."""
@@ -157,6 +159,7 @@ class _Reader:
         self._env = env
         self._faults = faults
         self._left = _MAX_NODES
+        self._faulty = 0
         self._open: set[int] = set()
 
     def node(self, raw: object, path: Path, line: int | None = None) -> Node:
@@ -199,7 +202,9 @@ class _Reader:
     def _scalar(self, raw: ScalarNode, origin: Origin, path: Path) -> Node:
         text = str(raw.value)
         if "${" in text:
-            return Node(origin, self._substituted(text, origin, path), text)
+            before = self._faulty
+            value = self._substituted(text, origin, path)
+            return Node(origin, value, text, broken=self._faulty > before)
         if raw.style is None and str(raw.tag) == str(_UNTAGGED):
             return Node(origin, resolve_scalar(text), text)
         return Node(origin, text, text)
@@ -226,6 +231,7 @@ class _Reader:
         return Substituted(_VARIABLE.sub(value, text))
 
     def _fault(self, origin: Origin, path: Path, message: str) -> None:
+        self._faulty += 1
         if self._faults is not None:
             self._faults.add(origin, path, message)
 

@@ -94,7 +94,11 @@ class PlaceReader:
         if items is None or not isinstance(items.value, list):
             return []
         texts = ((place, item.below(below)) for place, item in enumerate(items.value))
-        return [(place, node.value) for place, node in texts if node is not None and isinstance(node.value, str)]
+        return [
+            (place, node.value)
+            for place, node in texts
+            if node is not None and isinstance(node.value, str) and not node.broken
+        ]
 
     def _read(self, text: str, path: Path, into: dict[int, ParsedLocation], place: int) -> None:
         try:
@@ -109,7 +113,7 @@ class PlaceReader:
         found: list[Location] = []
         for place, item in enumerate(node.value):
             text = item.value
-            if not isinstance(text, str):
+            if not isinstance(text, str) or item.broken:
                 continue
             # A bare prefix holds in every bucket, so it is read once for each.
             for bucket in sorted(buckets) if is_bare(text) and buckets else [None]:

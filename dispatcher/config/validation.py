@@ -143,6 +143,8 @@ def _later(detail: ErrorDetails) -> str | None:
 def _add(detail: ErrorDetails, path: Path, root: Node, faults: Faults) -> None:
     loc = (*path, *detail["loc"])
     node = root.at(loc)
+    if node.broken:
+        return
     later = _later(detail)
     message = f"{later} {LATER}" if later is not None else _message(detail, loc, node)
     faults.add(node.origin, loc, message)
