@@ -21,9 +21,7 @@ def test_each_new_object_starts_each_matching_rule_once(chain: Chain) -> None:
         chain.put(key)
     expected = Counter({("in/a.mp4", "wf-all"): 1, ("in/plain", "wf-all"): 1})
     expected |= Counter({("in/cam1/b.mov", "wf-all"): 1, ("in/cam1/b.mov", "wf-cam"): 1})
-    chain.wait_until(
-        lambda: all(row.task_status == "Succeed" for row in chain.rows()) and len(chain.rows()) == 4, "tasks"
-    )
+    chain.wait_until(lambda: [row.task_status for row in chain.rows()] == ["Succeed"] * 4, "tasks")
     assert chain.accepted() == expected
     assert chain.kill(daemon, signal.SIGTERM) == 0
     assert chain.log_lines("daemon.stopped")[0]["drained"] is True
