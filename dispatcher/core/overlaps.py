@@ -144,6 +144,7 @@ def _completed(base: str, folder: str, name: str, extension: str | None) -> Iter
     yield f"{base}/{folder}{name}{suffix}"
     yield f"{base}{suffix}"
     yield f"{base}{name}{suffix}"
+    yield f"{base}{name}/{name}{suffix}"
 
 
 def _sorts_by_extension(rule: Rule) -> bool:
