@@ -6,7 +6,7 @@ import typer
 
 from dispatcher.cli.invocation import invocation
 from dispatcher.cli.ledgers import now
-from dispatcher.cli.output import Format, print_document, print_line, print_table
+from dispatcher.cli.output import Format, print_document, print_line
 from dispatcher.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ def check(
 
 
 def _print(problems: "Sequence[Problem]", rules: int) -> None:
+    from dispatcher.core.location import object_url  # noqa: PLC0415
+
     if not problems:
         print_line(f"ok: {rules} rules, nothing to warn of")
         return
-    rows = [
-        (each.severity, each.code, ", ".join(each.rules), each.message, _witness(each), each.hint) for each in problems
-    ]
-    print_table(["severity", "code", "rules", "what", "witness", "what to do"], rows)
-
-
-def _witness(problem: "Problem") -> str | None:
-    from dispatcher.core.location import object_url  # noqa: PLC0415
-
-    return object_url(*problem.witness) if problem.witness is not None else None
+    for each in problems:
+        print_line(f"{each.severity} {each.code}: {', '.join(each.rules) or 'the configuration'}")
+        print_line(f"  what:  {each.message}")
+        if each.witness is not None:
+            print_line(f"  see:   {object_url(*each.witness)}")
+        print_line(f"  to do: {each.hint}")
+    errors = sum(each.severity == "error" for each in problems)
+    print_line(f"{errors} errors, {len(problems) - errors} warnings")

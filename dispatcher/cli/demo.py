@@ -21,10 +21,10 @@ def demo(
     ] = False,
 ) -> None:
     """Show the main job on this machine: a real S3 server, the real daemon, and a local service."""
-    from dispatcher.demo.play import playing, staging  # noqa: PLC0415 - boto3, the ledger and the simulator
+    from dispatcher.demo.play import leaving_in_order, playing, staging  # noqa: PLC0415 - boto3, the ledger and the simulator
 
     asked = invocation(ctx)
-    with staging(asked.say, keep=keep) as directory, playing(directory, asked.say) as play:
+    with leaving_in_order(), staging(asked.say, keep=keep) as directory, playing(directory, asked.say) as play:
         report = play.perform()
         _print(report, asked.output)
         sys.stdout.flush()

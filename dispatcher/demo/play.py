@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import threading
 from contextlib import closing, contextmanager
@@ -19,11 +20,31 @@ from dispatcher.demo.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from dispatcher.core.settings import Settings
     from dispatcher.demo.report import Report
     from dispatcher.demo.stage import Stage
     from dispatcher.demo.story import Chapter, Upload
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def leaving_in_order() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and a closed terminal end the demo, once: what it started is stopped before it leaves."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        for each in _ENDS:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, leave) for each in _ENDS}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 @contextmanager
