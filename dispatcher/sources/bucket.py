@@ -137,7 +137,7 @@ class BucketSource:
         membership = Membership(self.memory, facts, state.version, self.tuning.events, self.monotonic)
         ended_at = date
         for page, ended_at in chain([first], answers):  # noqa: B007 - the last one's is used
-            if page.url_encoded != facts.url_encoded:
+            if page.entries and page.url_encoded != facts.url_encoded:
                 raise MalformedListingError("the answers of one listing differ in their encoding")
             for piece in walk.feed(page.entries):
                 membership.add(piece)

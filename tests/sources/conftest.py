@@ -77,14 +77,14 @@ class Store:
         if self.empty() and keys:
             before = token.partition(".")[0] if token else ""
             if before:
-                return self._answer([], f"{before}.{self.requests}")
+                return self.page_of([], f"{before}.{self.requests}")
         shown = keys[:page]
-        return self._answer(shown, shown[-1].hex() if len(keys) > page else None)
+        return self.page_of(shown, shown[-1].hex() if len(keys) > page else None)
 
     def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
         return self.answer(root, token, page)
 
-    def _answer(self, keys: Sequence[bytes], token: str | None) -> Answer:
+    def page_of(self, keys: Sequence[bytes], token: str | None) -> Answer:
         frame = f"<IsTruncated>{'true' if token else 'false'}</IsTruncated>"
         if token:
             frame += f"<NextContinuationToken>{token}</NextContinuationToken>"

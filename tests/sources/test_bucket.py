@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -344,10 +345,36 @@ def test_places_never_run_out_where_all_objects_arrive_at_one_spot(world: World)
     world.store.put("z")
     world.listing()
     expected = 0
-    for number in range(50):
+    for number in range(40):
         for part in range(3):
             world.store.put(f"m{1_000 - number:05}-{part}")
             world.store.put(f"n{number:05}-{part}")
         expected += 6
         assert len(world.listing()) == 6
     assert len(world.hashes(live=True)) == expected + 2
+
+
+def peak_of_a_first_listing(make_world: Callable[..., World], count: int) -> int:
+    world = make_world(tuning=SegmentTuning(spill=500, events=5))
+    pages = world.store
+
+    def listed(root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
+        start = int(token or 0)
+        end = min(start + page, count)
+        pages.objects = {b"v/%08d" % n: (f"{n:032x}", n, pages.now) for n in range(start, end)}
+        return pages.page_of(sorted(pages.objects), str(end) if end < count else None)
+
+    pages.list = listed
+    tracemalloc.start()
+    try:
+        assert world.listing() == []
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_bucket(make_world: Callable[..., World]) -> None:
+    peak_of_a_first_listing(make_world, 1_000)  # what is loaded once
+    small = peak_of_a_first_listing(make_world, 6_000)
+    large = peak_of_a_first_listing(make_world, 18_000)
+    assert large < small * 1.2
