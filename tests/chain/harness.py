@@ -64,6 +64,9 @@ class Chain:
     client: Any
     simulator: Simulator
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=lambda: [KEY_SECRET])
+    said: list[str] = field(default_factory=list)
+    """What commands printed; with the daemon's log it is searched for secrets in the end."""
 
     @property
     def config(self) -> Path:
@@ -114,7 +117,7 @@ class Chain:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the program."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "dispatcher", "-c", str(self.config), *arguments],
             capture_output=True,
             text=True,
@@ -122,6 +125,8 @@ class Chain:
             timeout=60,
             check=False,
         )
+        self.said.append(done.stdout + done.stderr)
+        return done
 
     def ledger(self) -> Ledger:
         return Ledger.open(f"sqlite:///{self.home / 'oss-dispatcher.db'}", readonly=True)
@@ -166,7 +171,14 @@ class Chain:
                     found.append(entry)
         return found
 
+    def leaks(self) -> list[str]:
+        """Return the lines of the log, and of what commands printed, that hold a secret or a signature."""
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
+        marks = [*self.secrets, self.s3.access_key_secret.value, "HMAC-SHA256", "X-Amz-Signature"]
+        return [line for line in [*log.splitlines(), *self.said] if any(mark in line for mark in marks)]
+
     def close(self) -> None:
         for process in self.processes:
             if process.poll() is None:
                 self.kill(process)
+        assert self.leaks() == []
