@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def test_an_id_survives_as_bytes_and_in_a_token(raw: bytes, rule: str) -> None:
     assert id_from_bytes(id_to_bytes(made)) == made
     assert parse_attempt_token(attempt_token(made, 7)) == (made, 7)
     assert encode_key(decode_key(raw)) == raw
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_ids_are_base32_of_their_bytes(raw: bytes) -> None:
+    made = id_from_bytes(raw)
+    assert made == base64.b32encode(raw).decode().lower().rstrip("=")
+    assert id_to_bytes(made) == raw
+
+
+@pytest.mark.parametrize("text", ["", "a" * 25, "a" * 27, "a" * 25 + "1", "a" * 25 + "_", "A" * 26, "é" * 26, " " * 26])
+def test_what_is_no_id_has_no_bytes(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no dispatch id|invalid literal"):
+        id_to_bytes(text)
 
 
 @pytest.mark.parametrize(
