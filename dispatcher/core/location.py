@@ -354,4 +354,5 @@ def _shown(text: str) -> str:
     path, query = _QUERY.split(text, maxsplit=1) if _QUERY.search(text) else (text, "")
     if path != text and (text[:4].lower() == "http" or _SIGNED.search(query)):
         text = f"{path}{text[len(path)]}…"
-    return text.encode("utf-8", "backslashreplace").decode()
+    # One line, whatever control characters or broken bytes the text holds.
+    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text)

@@ -177,6 +177,13 @@ def test_neither_password_nor_signature_is_repeated(text: str) -> None:
     assert "hunter2" not in raised.value.message + raised.value.hint
 
 
+def test_an_error_is_one_line_whatever_the_text_holds() -> None:
+    with pytest.raises(LocationError) as raised:
+        parse_location("/a\nb\udce8", ONE)
+    assert "\n" not in raised.value.message
+    raised.value.hint.encode()
+
+
 def test_a_query_says_how_to_write_its_mark() -> None:
     with pytest.raises(LocationError) as raised:
         parse_location("http://b.oss-cn-x.aliyuncs.com/what?.mp4", NONE)
