@@ -17,7 +17,7 @@ from dispatcher.core.rules import MatchMode, Reason, Rule, RuleSet, WorkflowActi
 CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "matching.json").read_text("utf-8"))
 
 
-def a_rule(  # noqa: PLR0913 - each test varies another part of a rule
+def a_rule(
     prefix: str,
     name: str = "r",
     *,
