@@ -362,7 +362,8 @@ def peak_of_a_first_listing(make_world: Callable[..., World], count: int) -> int
         start = int(token or 0)
         end = min(start + page, count)
         pages.objects = {b"v/%08d" % n: (f"{n:032x}", n, pages.now) for n in range(start, end)}
-        return pages.page_of(sorted(pages.objects), str(end) if end < count else None)
+        answer: Answer = pages.page_of(sorted(pages.objects), str(end) if end < count else None)
+        return answer
 
     pages.list = listed
     tracemalloc.start()

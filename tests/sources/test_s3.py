@@ -172,7 +172,7 @@ def test_random_life_on_a_real_server(
     baseline = {(key, *content) for key, content in remote.objects.items()}
     world.listing()
     fired: set[Any] = set()
-    for _ in range(int(os.environ.get("SNAPSHOT_PASSES", "12"))):
+    for _ in range(int(os.environ.get("SNAPSHOT_PASSES", "6"))):
         world.tuning = SegmentTuning(dice.randrange(1, 20), dice.randrange(1, 60), dice.randrange(3, 11), 20)
         for _ in range(dice.randrange(1, 8)):
             life.step()
