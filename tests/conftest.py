@@ -8,12 +8,18 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from dispatcher.core.settings import Secret
 from dispatcher.demo.s3server import S3Server, find_weed, running_s3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# A slow machine is no defect: time is measured in benchmarks/.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def missing(what: str) -> None:

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 RECOVERY = timedelta(seconds=60)
 """Time in which a rate that was halved grows back by a half of the configured rate."""
 LOWEST_SHARE = 1 / 64
+ONE_OVERLOAD = timedelta(seconds=2)
+"""Refusals within this are one event: calls that were under way together are refused together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class RateState:
         return min(1.0, self.share + grown)
 
     def throttled(self, now: datetime) -> RateState:
-        """Return the state after the service said "too fast": the rate is halved."""
+        """Return the state after the service said "too fast": the rate is halved, once for each overload."""
+        if self.share_at is not None and timedelta() <= now - self.share_at < ONE_OVERLOAD:
+            return self
         return replace(self, share=max(LOWEST_SHARE, self.allowed_share(now) / 2), share_at=now)
 
     def take(self, rate: Rate, wanted: int, now: datetime) -> tuple[int, RateState]:

@@ -105,11 +105,14 @@ def sweeps_needed(tx: Connection, now: datetime, *, follow_since: datetime) -> l
     ]
 
 
-def expected(tx: Connection, query: TaskQuery, now: datetime, *, limit: int = 10 * BATCH) -> list[str]:
+def expected(
+    tx: Connection, query: TaskQuery, now: datetime, *, called_until: datetime, limit: int = 10 * BATCH
+) -> list[str]:
     """Return the uncertain rows that a complete sweep of `query`, begun at `now`, would show if started.
 
     Ask before the sweep: a row that becomes uncertain meanwhile is not judged by it. Those due longest come
-    first; intents before `query.since` are left out.
+    first; intents before `query.since` are left out, and so are those after `called_until`: their call may
+    still be on its way, or its task not be listed yet.
     """
     table = dispatches.c
     return list(
@@ -122,6 +125,7 @@ def expected(tx: Connection, query: TaskQuery, now: datetime, *, limit: int = 10
                 table.endpoint == query.endpoint.url,
                 table.workflow_id == query.workflow_id,
                 table.intent_at >= query.since,
+                table.intent_at <= called_until,
             )
             .order_by(table.next_at)
             .limit(limit)

@@ -12,15 +12,17 @@ from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dispatcher import crashpoints
 from dispatcher.core.calls import TaskQuery
 from dispatcher.core.dispatch import attempt_token
 from dispatcher.core.outcomes import Decision, decide_absent
 from dispatcher.core.rules import OnUncertain
 from dispatcher.core.tracing import input_of, token_of
 from dispatcher.errors import DispatcherError, LedgerError
-from dispatcher.ledger import following, settling
+from dispatcher.ledger import absence, following, settling
+from dispatcher.ledger.absence import Absent, Hold
 from dispatcher.ledger.following import ForeignStart
-from dispatcher.ledger.settling import Absent, Hold, TaskFound
+from dispatcher.ledger.settling import TaskFound
 from dispatcher.service.logs import get_logger
 
 if TYPE_CHECKING:
@@ -77,13 +79,16 @@ class Sweeper:
     def _sweep(self, need: SweepNeed) -> bool:
         begun = self.clock()
         query = TaskQuery(need.endpoint, need.workflow_id, need.earliest_intent_at - CLOCK_SLACK, begun + CLOCK_SLACK)
+        # The calls of a sender that died may still be under way: absence counts only after their time-out.
+        called_until = begun - self.settings.call_timeout - self.settings.uncertain.after
         with self.ledger.read() as tx:
-            expected = set(following.expected(tx, query, begun))
+            expected = set(following.expected(tx, query, begun, called_until=called_until))
         complete = False
         seen: set[str] = set()
         try:
             for page in self._pages(query):
                 seen |= self._take(page)
+                crashpoints.reach("sweep_page")
             complete = not self.stop.is_set()
         except LedgerError:
             raise
@@ -97,6 +102,7 @@ class Sweeper:
             )
         with self.ledger.write() as tx:
             following.record_sweep(tx, query, complete=complete, now=self.clock())
+        crashpoints.reach("before_absence")
         if complete:
             self._settle_absent(sorted(expected - seen))
         return complete
@@ -162,16 +168,15 @@ class Sweeper:
         for start in range(0, len(absent), 500):
             now = self.clock()
             with self.ledger.write() as tx:
-                proven = settling.note_absence(
+                proven = absence.note_absence(
                     tx, absent[start : start + 500], now, every=uncertain.every, sweeps=uncertain.sweeps
                 )
-                decisions = [(each, self._decide_absent(each, now)) for each in proven]
-                for each, decision in decisions:
-                    settling.settle_absent(tx, each.dispatch_id, decision, now)
-            for each, decision in decisions:
-                log.warning(
-                    "dispatch.absent", dispatch=each.dispatch_id, rule=each.rule_id, decision=type(decision).__name__
-                )
+                became = [
+                    (each, absence.settle_absent(tx, each.dispatch_id, self._decide_absent(each, now), now))
+                    for each in proven
+                ]
+            for each, (state, reason) in ((each, now_is) for each, now_is in became if now_is is not None):
+                log.warning("dispatch.absent", dispatch=each.dispatch_id, rule=each.rule_id, state=state, reason=reason)
 
     def _decide_absent(self, absent: Absent, now: datetime) -> Decision | Hold:
         rule = self.settings.rules.by_id.get(absent.rule_id)

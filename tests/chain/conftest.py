@@ -27,6 +27,7 @@ def chain(tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str]) -> Itera
         access_key_secret=Secret(KEY_SECRET),
         task_duration=timedelta(milliseconds=300),
         listing_delay=timedelta(milliseconds=200),
+        qps=110,
     )
     with Simulator(settings) as simulator:
         client, name = bucket

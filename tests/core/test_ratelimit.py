@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.core.ratelimit import LOWEST_SHARE, RECOVERY, Rate, RateState
+from dispatcher.core.ratelimit import LOWEST_SHARE, ONE_OVERLOAD, RECOVERY, Rate, RateState
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -47,12 +47,23 @@ def test_the_full_rate_is_reached_when_asked_often_enough(per_second: float) -> 
 def test_throttling_halves_the_rate_and_it_comes_back_slowly() -> None:
     state = RateState().throttled(NOW)
     assert state.allowed_share(NOW) == 0.5
-    assert state.throttled(NOW).allowed_share(NOW) == 0.25
     assert state.allowed_share(NOW + RECOVERY / 2) == 0.75
     assert state.allowed_share(NOW + RECOVERY) == 1.0
-    for _ in range(20):
-        state = state.throttled(NOW)
-    assert state.allowed_share(NOW) == LOWEST_SHARE
+    later = NOW + RECOVERY / 2
+    assert state.throttled(later).allowed_share(later) == 0.375
+    for turn in range(1, 40):
+        now = NOW + turn * ONE_OVERLOAD
+        state = state.throttled(now)
+        assert state.allowed_share(now) >= LOWEST_SHARE
+    assert state.allowed_share(now) < 0.05
+
+
+def test_refusals_of_calls_that_were_under_way_together_halve_the_rate_once() -> None:
+    state = RateState().throttled(NOW)
+    for milliseconds in range(0, 2000, 100):
+        state = state.throttled(NOW + timedelta(milliseconds=milliseconds))
+    assert state.allowed_share(NOW) == 0.5
+    assert state.throttled(NOW + ONE_OVERLOAD).allowed_share(NOW + ONE_OVERLOAD) < 0.3
 
 
 def test_the_wait_leads_to_the_next_permit() -> None:

@@ -37,7 +37,7 @@ HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
     "next due": (lambda tx, now: claiming.next_due_at(tx, ["r"], now), "ix_dispatches_pending"),
     "recover": (lambda tx, now: sending.recover(tx, Incarnation(9), now), "ix_dispatches_sending"),
     "expected": (
-        lambda tx, now: following.expected(tx, TaskQuery(WORKFLOW, "wf", now, now), now),
+        lambda tx, now: following.expected(tx, TaskQuery(WORKFLOW, "wf", now, now), now, called_until=now),
         "ix_dispatches_uncertain",
     ),
     "stragglers": (
