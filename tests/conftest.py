@@ -29,7 +29,7 @@ def missing(what: str) -> None:
     pytest.skip(f"{what} is not installed; `make install` brings it")
 
 
-def s3_client(server: S3Server) -> Any:  # noqa: ANN401 - boto3 has no types
+def s3_client(server: S3Server) -> Any:
     """A boto3 client of the server, for arranging what a test looks at."""
     boto3 = pytest.importorskip("boto3")
     config = pytest.importorskip("botocore.config").Config(
