@@ -21,6 +21,7 @@ from dispatcher.ledger import budgeting
 from dispatcher.ledger.budgeting import release_budget
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row
 from dispatcher.ledger.holds import held
+from dispatcher.ledger.superseding import waiting_again
 from dispatcher.ledger.tables import Lane, attempts, dispatches, in_state, rule_progress
 from dispatcher.ledger.writing import put
 
@@ -187,8 +188,12 @@ def begin(
 
 
 def give_back(tx: Connection, claim: Claim, now: datetime) -> bool:
-    """Return a row unsent: its attempt ends as NotSent and does not count. Tell whether it was still ours."""
+    """Return a row unsent: its attempt ends as NotSent and does not count. Tell whether it was still ours.
+
+    It is due as it was before, or skipped (SUPERSEDED) if its key has newer content.
+    """
     item = claim.dispatch
+    state, reason, next_at = waiting_again(tx, item.dispatch_id, None, item.next_at)
     changed = tx.execute(
         update(dispatches)
         .where(
@@ -197,7 +202,7 @@ def give_back(tx: Connection, claim: Claim, now: datetime) -> bool:
             dispatches.c.incarnation == claim.incarnation.number,
             dispatches.c.attempt == claim.attempt,
         )
-        .values(state=DispatchState.PENDING, incarnation=None, next_at=item.next_at, updated_at=now)
+        .values(state=state, reason=reason, incarnation=None, next_at=next_at, updated_at=now)
     ).rowcount
     unsent = NotSent("given back before the call")
     append_outcomes(tx, [outcome_row(item.dispatch_id, claim.attempt, unsent, Evidence.GIVEN_BACK, now, now)])

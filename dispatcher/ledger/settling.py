@@ -25,12 +25,13 @@ from dispatcher.core.outcomes import (
 )
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row, outcome_text
 from dispatcher.ledger.holds import HoldReason, hold
+from dispatcher.ledger.superseding import waiting_again
 from dispatcher.ledger.tables import dispatches, double_starts, in_state, rule_progress, tombstones
 from dispatcher.ledger.writing import insert_new, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy import Connection
 
@@ -86,22 +87,6 @@ class Evidenced:
     finished: tuple[TaskFound, ...] = ()
     double_starts: tuple[TaskFound, ...] = ()
     foreign: tuple[TaskFound, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """An uncertain row that enough complete sweeps did not find."""
-
-    dispatch_id: str
-    rule_id: str
-    attempt: int
-    failures: int
-    first_attempt_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Decision of a rule with `on_uncertain: hold`: the row waits for an operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,56 +147,6 @@ def settle_evidence(tx: Connection, found: Iterable[TaskFound], now: datetime) -
         if _follow(tx, row, task, now):
             finished.append(task)
     return Evidenced(tuple(settled), tuple(finished), tuple(doubled), tuple(foreign))
-
-
-def note_absence(
-    tx: Connection, absent: Iterable[str], now: datetime, *, every: timedelta, sweeps: int
-) -> list[Absent]:
-    """Count one absence for each id that a complete sweep proved absent; return those with enough.
-
-    Absences closer together than `every` count once. A row with fewer than `sweeps` is looked for again
-    after `every`. Ids that are not uncertain any more are left alone.
-    """
-    enough: list[Absent] = []
-    table = dispatches.c
-    for dispatch_id in absent:
-        row = tx.execute(
-            select(dispatches).where(table.dispatch_id == dispatch_id, in_state(DispatchState.UNCERTAIN))
-        ).one_or_none()
-        if row is None or row.next_at is None:
-            continue
-        counts = row.last_absent_at is None or now - row.last_absent_at >= every
-        seen = row.absent_sweeps + counts
-        if counts:
-            tx.execute(
-                update(dispatches)
-                .where(table.dispatch_id == dispatch_id)
-                .values(absent_sweeps=seen, last_absent_at=now, next_at=now + every)
-            )
-        if seen >= sweeps:
-            first = row.first_attempt_at or row.first_seen_at
-            enough.append(Absent(dispatch_id, row.rule_id, row.attempt, row.attempts, first))
-    return enough
-
-
-def settle_absent(tx: Connection, dispatch_id: str, decision: Decision | Hold, now: datetime) -> bool:
-    """Write what follows from proven absence; False if the row is not uncertain any more."""
-    values: dict[str, object]
-    match decision:
-        case RetryAt(at=at, reason=reason) | Snooze(at=at, reason=reason):
-            values = {"state": DispatchState.PENDING, "reason": reason, "next_at": at}
-        case Bury(reason=reason):
-            values = {"state": DispatchState.DEAD, "reason": reason, "next_at": None}
-        case Hold():
-            values = {"reason": StateReason.HELD, "next_at": None}
-        case Probe(at=at):
-            values = {"next_at": at}
-        case Complete():
-            raise ValueError("a call that is proven absent started no task")
-        case _:
-            assert_never(decision)
-    statement = update(dispatches).where(dispatches.c.dispatch_id == dispatch_id, in_state(DispatchState.UNCERTAIN))
-    return tx.execute(statement.values(**values, updated_at=now)).rowcount > 0
 
 
 def bury_unsent(tx: Connection, dispatch_id: str, reason: StateReason, message: str, now: datetime) -> bool:
@@ -276,10 +211,10 @@ def _write_decision(
     reason: StateReason | None
     next_at: datetime | None
     match each.decision:
-        case RetryAt(at=at, reason=reason):
-            state, next_at, counted = DispatchState.PENDING, at, 1
-        case Snooze(at=at, reason=reason):
-            state, next_at, counted = DispatchState.PENDING, at, 0
+        case RetryAt(at=at, reason=why):
+            (state, reason, next_at), counted = waiting_again(tx, each.dispatch_id, why, at), 1
+        case Snooze(at=at, reason=why):
+            (state, reason, next_at), counted = waiting_again(tx, each.dispatch_id, why, at), 0
         case Probe(at=at):
             state, reason, next_at, counted = DispatchState.UNCERTAIN, None, at, 1
         case Bury(reason=reason):

@@ -180,7 +180,7 @@ rules = Table(
     Column("renamed_to", Text),
     Column("existing_wanted", Boolean(create_constraint=False), nullable=False),
     Column("existing_done", Boolean(create_constraint=False), nullable=False),
-    Column("budget", Integer),
+    Column("budget", BigInteger),
     Column("target", Text),  # key of `rates` and `target_health`
 )
 
@@ -210,8 +210,8 @@ budgets = Table(
     metadata,
     Column("rule_id", Text, primary_key=True),
     Column("day", Date, primary_key=True),
-    Column("used", Integer, nullable=False),
-    Column("released", Integer, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("released", BigInteger, nullable=False),
 )
 
 rates = Table(

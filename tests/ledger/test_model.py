@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dispatcher.core.calls import Endpoint, WorkflowCall
 from dispatcher.core.dispatch import DispatchState, StateReason, content_identity, dispatch_id
 from dispatcher.core.outcomes import Outcome, Rejected, RetryAt, Started, Throttled, Uncertain, decide
-from dispatcher.ledger import browse, claiming, operating, pruning, recording, sending, settling
+from dispatcher.ledger import absence, browse, claiming, operating, pruning, recording, sending, settling
 from dispatcher.ledger.browse import Selector
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.recording import NewDispatch
@@ -129,7 +129,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for row in rows:
                 if row.dispatch_id not in started | flying:
                     retry = RetryAt(self.now, StateReason.BACKOFF)
-                    assert settling.settle_absent(tx, row.dispatch_id, retry, self.now)
+                    assert absence.settle_absent(tx, row.dispatch_id, retry, self.now)
 
     @rule(verb=st.sampled_from([operating.retry, operating.skip, operating.probe]), key=KEYS)
     def operate(self, verb: operating.Verb, key: str) -> None:

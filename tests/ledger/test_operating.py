@@ -8,7 +8,7 @@ import pytest
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.events import ObjectEvent
 from dispatcher.core.outcomes import Rejected, Started, Uncertain
-from dispatcher.ledger import browse, counting, operating, pruning, settling, sightings
+from dispatcher.ledger import absence, browse, counting, operating, pruning, sightings
 from dispatcher.ledger.browse import Selector
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_a_held_uncertain_row_can_be_retried_and_skipped(desk: Desk) -> None:
     for claim in desk.claim():
         desk.settle(claim, Uncertain("time-out"))
         with desk.ledger.write() as tx:
-            settling.settle_absent(tx, claim.dispatch.dispatch_id, settling.Hold(), desk.now)
+            absence.settle_absent(tx, claim.dispatch.dispatch_id, absence.Hold(), desk.now)
     with desk.ledger.write() as tx:
         assert operating.countable(tx, Selector(), operating.may_retry()) == 2
         assert operating.retry(tx, Selector(key="a"), desk.now) == 1

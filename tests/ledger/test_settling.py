@@ -8,7 +8,7 @@ import pytest
 from dispatcher.core.calls import TaskQuery
 from dispatcher.core.dispatch import StateReason
 from dispatcher.core.outcomes import Bury, Rejected, RetryAt, Started, Throttled, Uncertain
-from dispatcher.ledger import following, operating, pruning, settling
+from dispatcher.ledger import absence, following, operating, pruning, settling
 from dispatcher.ledger.browse import Selector
 from dispatcher.ledger.sending import Incarnation
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 EVERY = timedelta(seconds=60)
 
 
-def absences(desk: Desk, dispatch: str, sweeps: int = 2) -> list[settling.Absent]:
+def absences(desk: Desk, dispatch: str, sweeps: int = 2) -> list[absence.Absent]:
     with desk.ledger.write() as tx:
-        return settling.note_absence(tx, [dispatch], desk.now, every=EVERY, sweeps=sweeps)
+        return absence.note_absence(tx, [dispatch], desk.now, every=EVERY, sweeps=sweeps)
 
 
 def test_a_started_call_completes_its_row(desk: Desk) -> None:
@@ -127,17 +127,17 @@ def test_absence_counts_once_in_each_interval_until_there_are_enough(desk: Desk)
 
 
 def test_what_proven_absence_leads_to(desk: Desk) -> None:
-    decisions: dict[str, tuple[Decision | settling.Hold, str, str]] = {
+    decisions: dict[str, tuple[Decision | absence.Hold, str, str]] = {
         "retry": (RetryAt(desk.now, StateReason.BACKOFF), "pending", "BACKOFF"),
         "bury": (Bury(StateReason.ATTEMPTS), "dead", "ATTEMPTS"),
-        "hold": (settling.Hold(), "uncertain", "HELD"),
+        "hold": (absence.Hold(), "uncertain", "HELD"),
     }
     desk.record(*decisions)
     for claim in desk.claim():
         desk.settle(claim, Uncertain("time-out"))
         decision, state, reason = decisions[claim.dispatch.key]
         with desk.ledger.write() as tx:
-            assert settling.settle_absent(tx, claim.dispatch.dispatch_id, decision, desk.now - timedelta(seconds=1))
+            assert absence.settle_absent(tx, claim.dispatch.dispatch_id, decision, desk.now - timedelta(seconds=1))
         row = desk.detail(claim.dispatch.dispatch_id).view
         assert row is not None
         assert row.state == state
@@ -156,7 +156,7 @@ def test_absence_never_touches_a_row_that_started_meanwhile(desk: Desk) -> None:
     desk.find(dispatch)
     assert absences(desk, dispatch, sweeps=1) == []
     with desk.ledger.write() as tx:
-        assert not settling.settle_absent(tx, dispatch, RetryAt(desk.now, StateReason.BACKOFF), desk.now)
+        assert not absence.settle_absent(tx, dispatch, RetryAt(desk.now, StateReason.BACKOFF), desk.now)
     assert desk.view(dispatch).state == "started"
 
 
@@ -177,7 +177,7 @@ def test_which_workflows_need_a_sweep(desk: Desk) -> None:
     with desk.ledger.read() as tx:
         (need,) = following.sweeps_needed(tx, desk.now, follow_since=since)
         query = TaskQuery(need.endpoint, need.workflow_id, since, desk.now)
-        assert len(following.expected(tx, query, desk.now)) == 1
+        assert len(following.expected(tx, query, desk.now, called_until=desk.now)) == 1
         (old,) = following.stragglers(tx, desk.now, follow_since=desk.now, limit=10)
     assert (before.uncertain, before.following) == (0, 1)
     assert (need.uncertain, need.following, need.earliest_intent_at) == (1, 1, intent)

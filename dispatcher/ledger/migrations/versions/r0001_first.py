@@ -27,8 +27,8 @@ def upgrade() -> None:
         "budgets",
         sa.Column("rule_id", sa.Text(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("used", sa.Integer(), nullable=False),
-        sa.Column("released", sa.Integer(), nullable=False),
+        sa.Column("used", sa.BigInteger(), nullable=False),
+        sa.Column("released", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("rule_id", "day", name=op.f("pk_budgets")),
     )
     op.create_table(
@@ -206,7 +206,7 @@ def upgrade() -> None:
         sa.Column("renamed_to", sa.Text(), nullable=True),
         sa.Column("existing_wanted", sa.Boolean(), nullable=False),
         sa.Column("existing_done", sa.Boolean(), nullable=False),
-        sa.Column("budget", sa.Integer(), nullable=True),
+        sa.Column("budget", sa.BigInteger(), nullable=True),
         sa.Column("target", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("rule_id", name=op.f("pk_rules")),
     )
