@@ -29,10 +29,16 @@ _FIELDS = ("Key", "LastModified", "ETag", "Size")
 _SIMPLE = rb"<(?!Size>|Key>|ETag>|LastModified>|Contents>)[A-Za-z]++>[^<]*+</[A-Za-z]++>"
 _NESTED = rb"<(?:Owner|RestoreStatus)>(?:" + _SIMPLE + rb")*+</(?:Owner|RestoreStatus)>"
 _OTHERS = rb"(?:" + _SIMPLE + rb"|" + _NESTED + rb")*+"
+_MODIFIED = rb"(?:<LastModified>([^<]*+)</LastModified>)?+"
+# The orders of AWS, OSS and MinIO (time before etag) and of SeaweedFS (time last).
 _ENTRY = re.compile(
-    rb"<Contents><Key>([^<]++)</Key><LastModified>([^<]*+)</LastModified>(?:<ETag>([^<]*+)</ETag>)?+"
+    rb"<Contents><Key>([^<]++)</Key>"
+    + _MODIFIED
+    + rb"(?:<ETag>([^<]*+)</ETag>)?+"
     + _OTHERS
     + rb"<Size>([0-9]{1,20})</Size>"
+    + _OTHERS
+    + _MODIFIED
     + _OTHERS
     + rb"</Contents>"
 )
@@ -113,9 +119,9 @@ def parse(raw: bytes, start: int, stop: int, shift: int = 0) -> Iterator[Entry]:
         found = match_at(raw, start, stop)
         if found is None:
             raise UnusualSpellingError(f"an entry is not in the usual shape (byte {start} of the entries)")
-        key, modified, etag, size = found.groups()
+        key, modified, etag, size, modified_last = found.groups()
         start = found.end()
-        yield Entry(key, modified, etag, int(size), start + shift)
+        yield Entry(key, modified or modified_last or b"", etag, int(size), start + shift)
 
 
 def decode_raw_key(raw: bytes, *, url_encoded: bool) -> bytes:

@@ -99,6 +99,13 @@ def test_rubbish_is_refused_without_surprise(rubbish: bytes) -> None:
             read(rubbish)
 
 
+def test_seaweedfs_puts_the_time_last() -> None:
+    raw = b"<Contents><Key>a</Key><ETag>&#34;E&#34;</ETag><Size>1</Size><StorageClass>S</StorageClass>"
+    raw += b"<LastModified>2026-11-22T06:49:24Z</LastModified></Contents>"
+    [each] = listing.parse(raw, 0, len(raw))
+    assert (each.raw_key, each.modified, each.size) == (b"a", b"2026-11-22T06:49:24Z", 1)
+
+
 def test_fields_of_other_stores_are_passed_over() -> None:
     rest = "<ChecksumAlgorithm>CRC32</ChecksumAlgorithm><Type>Normal</Type><Owner><ID>1</ID></Owner>"
     page = listing.scan(body([entry((b"a", "e", 1), url=True, rest=rest)] * 2, url=True))

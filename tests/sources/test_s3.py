@@ -93,6 +93,18 @@ def test_every_key_survives_listing_and_head(
     lister.close()
 
 
+def test_the_servers_entries_are_scanned_and_need_no_xml_parser(
+    seaweedfs: S3Server, bucket: tuple[Any, str], make_world: Any, settings: BucketSettings
+) -> None:
+    lister = open_bucket(seaweedfs, settings, bucket[1])
+    world = make_world(store=lister, bucket=lister.bucket)
+    bucket[0].put_object(Bucket=bucket[1], Key="a b.mp4", Body=b"x")
+    source = world.source()
+    world.listing(source)
+    assert not source._respell
+    lister.close()
+
+
 def test_an_object_that_is_not_there_has_no_head(
     seaweedfs: S3Server, bucket: tuple[Any, str], settings: BucketSettings
 ) -> None:
