@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from dispatcher.cli.output import Format, brief_time, print_document, print_records, print_table, rfc3339
+from dispatcher.cli.output import Format, Json, brief_time, print_document, print_records, print_table, rfc3339
 
 HOSTILE = "in/\x1b[31mred\x1b[0m \u202egnp.exe\n\x00\udc80 [bold]x[/bold] :smile: 电影.mp4"
 
@@ -37,7 +37,7 @@ def test_json_is_ascii_and_gives_the_key_back(output: Format, capsys: pytest.Cap
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_records_are_one_array_or_one_line_each(count: int, capsys: pytest.CaptureFixture[str]) -> None:
-    records = [{"n": n, "key": HOSTILE} for n in range(count)]
+    records: list[dict[str, Json]] = [{"n": n, "key": HOSTILE} for n in range(count)]
     print_records(iter(records), Format.JSON)
     assert json.loads(capsys.readouterr().out) == records
     print_records(iter(records), Format.JSONL)
