@@ -300,11 +300,12 @@ def _row(root_id: int, segment: FreshSegment) -> dict[str, object]:
 def _end(tx: Connection, root_id: int, number: int, bucket: str, end: PassEnd) -> None:
     """Count the pass, and forget what was missing already from the complete pass before it."""
     limbo = (_SEGMENT.root_id == root_id) & _LIMBO
-    tx.execute(delete(snapshot_segments).where(limbo, _SEGMENT.missing_since < number))
     values: dict[str, object] = {"passes": number, "listed_at": end.at}
-    if end.suspect is not None:
-        kept = update(snapshot_segments).where(limbo, _SEGMENT.missing_since == number)
-        tx.execute(kept.values(missing_since=None))
+    if end.suspect is None:
+        tx.execute(delete(snapshot_segments).where(limbo, _SEGMENT.missing_since < number))
+    else:
+        # What was missing before may be the beginning of the same trouble: nothing of it is forgotten.
+        tx.execute(update(snapshot_segments).where(limbo).values(missing_since=None))
         values |= {"suspect_pass": number, "suspect_missing": end.suspect.missing, "suspect_at": end.at}
     own = update(snapshot_roots).where(_ROOT.id == root_id)
     tx.execute(own.values(**values))

@@ -162,6 +162,21 @@ def test_a_store_that_is_suddenly_empty_is_suspected_and_nothing_fires_when_it_i
     assert (root.entries, root.kept) == (1_501, 1_500)
 
 
+def test_trouble_that_begins_small_makes_nothing_fire_either(world: World) -> None:
+    world.tuning = SegmentTuning()
+    fill(world, 4_000)
+    world.listing()
+    there = dict(world.store.objects)
+    for key in sorted(there)[:300]:
+        del world.store.objects[key]  # too few to be suspected
+    assert world.listing() == []
+    world.store.objects = {}
+    for _ in range(3):
+        assert world.listing() == []
+    world.store.objects = there
+    assert world.listing() == []
+
+
 def test_rewriting_everything_is_not_suspected(world: World) -> None:
     world.tuning = SegmentTuning()
     fill(world, 1_500)
