@@ -7,6 +7,10 @@ and knows the exit code of the public contract. Anything else that escapes is a 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class ExitCode(IntEnum):
@@ -72,11 +76,16 @@ class ListingError(ServiceUnavailableError):
 class BucketDeniedError(CredentialsError):
     """The store refuses these credentials for this bucket."""
 
+    answered_at: datetime | None = None
+    """When, by the store's clock, if it said so."""
+
 
 class BucketMissingError(DispatcherError):
     """The bucket does not exist on this endpoint."""
 
     exit_code = ExitCode.CONFIG
+    answered_at: datetime | None = None
+    """When, by the store's clock, if it said so."""
 
 
 class LedgerError(DispatcherError):

@@ -16,7 +16,7 @@ from dispatcher.core import listing
 from dispatcher.core.events import encode_key
 from dispatcher.core.listing import ListingPage, MalformedListingError, UnusualSpellingError
 from dispatcher.core.segments import PassEnd, SegmentTuning, SnapshotChange, Suspect, overlap, too_much_missing
-from dispatcher.errors import ListingError
+from dispatcher.errors import BucketDeniedError, BucketMissingError, ListingError
 from dispatcher.ports import Batch
 from dispatcher.sources.membership import Circumstances, Membership
 from dispatcher.sources.walk import Walk
@@ -103,6 +103,9 @@ class BucketSource:
         begun = self.monotonic()
         try:
             yield from self._attempt(stop)
+        except (BucketDeniedError, BucketMissingError) as error:
+            yield from self._begin_refused(error.answered_at)
+            raise
         except MalformedListingError as error:
             raise self._error(str(error)) from error
         finally:
@@ -171,6 +174,12 @@ class BucketSource:
         """
         begun = min([date, *(earlier.started_at for earlier in state.earlier if not earlier.complete)])
         return Batch((), SnapshotChange(self.bucket.name, self.root, state.version, begin=begun))
+
+    def _begin_refused(self, answered_at: datetime | None) -> Iterator[Batch]:
+        """Begin the baseline with the store's refusal, its first answer: what comes until it is mended is new."""
+        state = self.memory.load(self.bucket.name, self.root)
+        if state.id is None and answered_at is not None:
+            yield self._begin(state, answered_at)
 
     def _end(self, state: RootState, root_id: int, membership: Membership, date: datetime) -> Batch:
         """Return the batch that ends a complete pass, after all it found was committed."""

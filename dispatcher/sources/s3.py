@@ -20,7 +20,13 @@ from tenacity.nap import sleep_using_event
 
 from dispatcher.core.events import encode_key, normalise_etag
 from dispatcher.core.settings import Addressing, BucketSettings, Credentials, Secret
-from dispatcher.errors import BucketDeniedError, CredentialsError, ListingError, ServiceUnavailableError
+from dispatcher.errors import (
+    BucketDeniedError,
+    BucketMissingError,
+    CredentialsError,
+    ListingError,
+    ServiceUnavailableError,
+)
 from dispatcher.sources.refusals import refusal
 
 if TYPE_CHECKING:
@@ -124,8 +130,17 @@ class S3Bucket:
         target = f"{self._path}/?" + _query(query)
         status, headers, body = self._ask("GET", target, "listing", stop)
         if status != HTTPStatus.OK:
-            raise refusal(self.bucket, "listing", status, body)
-        return Answer(body, self._date(headers))
+            error = refusal(self.bucket, "listing", status, body)
+            if isinstance(error, BucketDeniedError | BucketMissingError):
+                error.answered_at = _date(headers)
+            raise error
+        date = _date(headers)
+        if date is None:
+            raise ListingError(
+                f"the answer of bucket {self.bucket.name} at {self.bucket.endpoint} carries no date",
+                hint="check that this is an S3 endpoint and that no proxy removes its headers",
+            )
+        return Answer(body, date)
 
     def head(self, key: str, stop: threading.Event) -> ObjectHead | None:
         """Return what an object is now, None if there is none. Raises DispatcherError."""
@@ -195,14 +210,12 @@ class S3Bucket:
         signer.add_auth(request)
         return {name: str(value) for name, value in request.headers.items()}
 
-    def _date(self, headers: Mapping[str, str]) -> datetime:
-        try:
-            return parsedate_to_datetime(headers["date"]).astimezone(UTC)
-        except (KeyError, ValueError) as error:
-            raise ListingError(
-                f"the answer of bucket {self.bucket.name} at {self.bucket.endpoint} carries no date",
-                hint="check that this is an S3 endpoint and that no proxy removes its headers",
-            ) from error
+
+def _date(headers: Mapping[str, str]) -> datetime | None:
+    try:
+        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return None
 
 
 def _query(pairs: Sequence[tuple[str, str]]) -> str:
