@@ -19,6 +19,7 @@ KEEP_TRYING_FOR = timedelta(hours=24)
 TRIAL_EVERY = timedelta(seconds=30)
 UNCERTAIN_STREAK = 5
 REJECTED_STREAK = 20
+_UNAUTHORIZED = "unauthorized"
 
 
 # -- how a call can end ---------------------------------------------------------------------
@@ -196,7 +197,7 @@ class TargetHealth:
             case NotSent(reason=reason):
                 return self._paused(f"not sent: {reason}", now)
             case Unauthorized(code=code):
-                return self._paused(f"unauthorized: {code}", now)
+                return self._paused(f"{_UNAUTHORIZED}: {code}", now)
             case Uncertain(reason=reason):
                 streak = self.uncertain_streak + 1
                 if streak < UNCERTAIN_STREAK:
@@ -206,6 +207,11 @@ class TargetHealth:
                 )
             case _:
                 assert_never(outcome)
+
+    @property
+    def unauthorized(self) -> bool:
+        """True while paused because the service refuses the account."""
+        return self.pause_reason is not None and self.pause_reason.startswith(_UNAUTHORIZED)
 
     def _paused(self, reason: str, now: datetime) -> TargetHealth:
         return TargetHealth(

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import ExitCode
-from dispatcher.ledger import counting
+from dispatcher.ledger import counting, rates
 from dispatcher.service.logs import get_logger
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def run_once(daemon: Daemon) -> ExitCode:
         return drained
     with daemon.ledger.read() as tx:
         left = what_is_left(tx, begun)
+        if left is not ExitCode.DONE and not asked_to_stop and unauthorized(tx):
+            return ExitCode.CREDENTIALS
     return ExitCode.STOPPED_EARLY if asked_to_stop else left
 
 
@@ -64,3 +66,8 @@ def what_is_left(tx: Connection, begun: datetime) -> ExitCode:
     if unfinished:
         return ExitCode.STOPPED_EARLY
     return ExitCode.OBJECTS_FAILED if dead else ExitCode.DONE
+
+
+def unauthorized(tx: Connection) -> bool:
+    """Tell whether calls wait because the service refuses the account: running again would not help."""
+    return any(health.unauthorized for health in rates.healths(tx).values())
