@@ -18,7 +18,7 @@ from dispatcher.errors import ListingError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PASSES = int(os.environ.get("SNAPSHOT_PASSES", "40"))
+PASSES = int(os.environ.get("SNAPSHOT_PASSES", "80"))
 """Passes of each run; more of them by this variable."""
 
 
