@@ -130,12 +130,20 @@ class Ledger:
                 more = sending.recover(tx, incarnation, now) > 0
         return incarnation
 
+    def is_sender(self) -> bool:
+        """Tell whether this process still is the one that may call. Thread-safe, cheap, never raises.
+
+        False after `close`, and when somebody removed or replaced the lock file: then another may be sending.
+        """
+        lock = self._lock
+        return lock is not None and lock.is_held()
+
     def close(self) -> None:
         """Release everything, the sender's lock too. Idempotent."""
         self._engine.dispose()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def _copy_before(self, revision: str) -> None:
         to = self.path.with_name(f"{self.path.name}.before-{revision}")

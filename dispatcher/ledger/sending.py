@@ -39,6 +39,7 @@ class SenderLock:
     """The lock file, held. The system releases it when the process ends, however it ends."""
 
     descriptor: int
+    path: Path
 
     @classmethod
     def take(cls, ledger: Path) -> SenderLock:
@@ -61,7 +62,15 @@ class SenderLock:
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
-        return cls(descriptor)
+        return cls(descriptor, path)
+
+    def is_held(self) -> bool:
+        """Tell whether the file that is locked is still the one at its path: only then it keeps others away."""
+        try:
+            ours, there = os.fstat(self.descriptor), self.path.stat()
+        except OSError:
+            return False
+        return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
     def release(self) -> None:
         """Let another process send."""

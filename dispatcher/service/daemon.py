@@ -66,7 +66,8 @@ class Daemon:
         deadline = time.monotonic() + self.settings.drain_timeout.total_seconds()
         get_logger().info("daemon.draining", within_seconds=self.settings.drain_timeout.total_seconds())
         drained = ticks is None or ticks.stop(deadline)
-        if sender is not None:
+        if sender is not None and self.worker is not None:
+            self.worker.wake()
             sender.join(max(0.0, deadline - time.monotonic()))
             drained = drained and not sender.is_alive()
         if self.failure is not None:

@@ -43,6 +43,7 @@ IDLE = timedelta(seconds=1)
 """Longest wait between two looks at the ledger: other processes write rows too."""
 LEDGER_PAUSE = timedelta(seconds=5)
 """Wait after the ledger refused a write that may work again by itself (a full disk)."""
+_GOES_WELL = (DispatchState.STARTED, DispatchState.PENDING, DispatchState.SKIPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,13 @@ class Ended:
     claim: Claim
     outcome: Outcome
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A claim whose call was not made, because we may not send any more, and that is not given back yet."""
+
+    claim: Claim
 
 
 class Worker:
@@ -75,10 +83,12 @@ class Worker:
         self._chance = chance
         self._routes = routes(settings)
         self._calls = ThreadPoolExecutor(settings.concurrent_calls, thread_name_prefix="call")
-        self._ended: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[Ended | Unsent | None] = queue.SimpleQueue()
         self._unwritten: list[Ended] = []
+        self._unsent: list[Unsent] = []
         self._in_flight = 0
         self._draining = False
+        self._lease_lost = False
 
     def wake(self) -> None:
         """Tell the loop that there may be new rows. Thread-safe."""
@@ -100,14 +110,23 @@ class Worker:
     # -- the loop --------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
-        """Send until `stop`, then let calls in flight end and write how they did."""
-        while not stop.is_set():
+        """Send until `stop`, then let calls in flight end and write how they did.
+
+        Raises LedgerLockedError if the right to send was lost; nothing is called after that.
+        """
+        while not stop.is_set() and not self._lease_lost:
             self._collect(self._step_or_pause())
         self._draining = True
         while self._in_flight:
-            self._collect(IDLE)
             self._step_or_pause()
+            if self._in_flight:
+                self._collect(IDLE)
         self._calls.shutdown()
+        if self._lease_lost:
+            raise LedgerLockedError(
+                f"the lock file beside the ledger {self._ledger.path} is not ours any more: another process may send",
+                hint="leave the file `….sender.lock` alone while a dispatcher runs; start again to go on",
+            )
 
     def step(self) -> timedelta:
         """Write what ended, claim what is due, make the calls; return how long nothing will be due."""
@@ -129,8 +148,13 @@ class Worker:
         try:
             ended = self._ended.get(timeout=max(0.0, wait.total_seconds()))
             while True:
-                if ended is not None:
-                    self._unwritten.append(ended)
+                match ended:
+                    case Ended():
+                        self._unwritten.append(ended)
+                    case Unsent():
+                        self._unsent.append(ended)
+                    case None:
+                        pass
                 ended = self._ended.get_nowait()
         except queue.Empty:
             return
@@ -152,7 +176,7 @@ class Worker:
     def _claim(self) -> list[Claim]:
         """Take due rows, at most as many as calls and permits are free; their intent is durable on return."""
         free = self._settings.concurrent_calls - self._in_flight
-        if free <= 0 or self._draining:
+        if free <= 0 or self._draining or self._lease_lost:
             return []
         now = self._clock()
         with self._ledger.read() as tx:
@@ -210,19 +234,28 @@ class Worker:
     # -- call (in its own thread) ------------------------------------------------------------------
 
     def _call(self, claim: Claim) -> None:
+        self._ended.put(self._start(claim) if self._may_send() else Unsent(claim))
+
+    def _may_send(self) -> bool:
+        """Tell, right before a call, whether it may be made: the lease of a claim is the sender's lock."""
+        if not self._ledger.is_sender():
+            self._lease_lost = True
+        return not self._draining and not self._lease_lost
+
+    def _start(self, claim: Claim) -> Ended:
         try:
             outcome = self._target.start(claim.call)
         except Exception as error:  # noqa: BLE001 - top of a thread; a defect here must not hide that the call may have arrived
             get_logger().exception("call.defect", dispatch=claim.dispatch.dispatch_id)
             outcome = Uncertain("defect", type(error).__name__)
         crashpoints.reach("after_call")
-        self._ended.put(Ended(claim, outcome, self._clock()))
+        return Ended(claim, outcome, self._clock())
 
     # -- settle -----------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Write how calls ended, and what that says of their targets."""
-        if not self._unwritten:
+        """Write how calls ended and what that says of their targets; give back what was not called."""
+        if not self._unwritten and not self._unsent:
             return
         now = self._clock()
         by_endpoint = {route.endpoint: route.target for route in self._routes}
@@ -232,11 +265,16 @@ class Worker:
             settled = settling.settle(tx, self._incarnation, settlements, now)
             for ended in self._unwritten:
                 rates.after_outcome(tx, by_endpoint[ended.claim.call.endpoint], ended.outcome, now)
+            for unsent in self._unsent:
+                claiming.give_back(tx, unsent.claim, now)
         crashpoints.reach("after_settle")
         written, self._unwritten = self._unwritten, []
-        self._in_flight -= len(written)
+        given_back, self._unsent = self._unsent, []
+        self._in_flight -= len(written) + len(given_back)
         for each, result in zip(written, settled, strict=True):
             _tell(each, result)
+        for each_unsent in given_back:
+            get_logger().warning("dispatch.given_back", dispatch=each_unsent.claim.dispatch.dispatch_id)
 
     def _settlement(self, ended: Ended, now: datetime) -> Settlement:
         item = ended.claim.dispatch
@@ -255,7 +293,7 @@ def _tell(ended: Ended, settled: Settled) -> None:
     item, text = ended.claim.dispatch, outcome_text(ended.outcome)
     log = get_logger().bind(dispatch=item.dispatch_id, rule=item.rule_id, bucket=item.bucket, key=item.key)
     known = {name: value for name, value in asdict(text).items() if value is not None and name != "kind"}
-    write = log.info if settled.state in (DispatchState.STARTED, DispatchState.PENDING) else log.warning
+    write = log.info if settled.state in _GOES_WELL else log.warning
     write(
         f"dispatch.{settled.state or 'unknown'}",
         outcome=text.kind,
