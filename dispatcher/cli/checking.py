@@ -24,7 +24,10 @@ def check(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A warning fails the check, too.")] = False,
 ) -> None:
-    """Check the configuration: exit 78 when it is wrong, 77 for permissions, 69 if something is away."""
+    """Check the configuration.
+
+    Exits with 78 when it is wrong, 77 for credentials or permissions, 69 if something is away.
+    """
     from dispatcher.service.checking import check as check_offline  # noqa: PLC0415
     from dispatcher.service.checking import check_json, is_ok  # noqa: PLC0415
 

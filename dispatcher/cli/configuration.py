@@ -7,7 +7,7 @@ import typer
 from dispatcher.cli.invocation import invocation
 from dispatcher.cli.output import Format, print_document
 
-app = typer.Typer(help="The configuration: show, schema, a first file, and the RAM policy.", no_args_is_help=True)
+app = typer.Typer(help="Show, begin and document a configuration.", no_args_is_help=True)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from dispatcher.cli.output import Format, print_document, print_line
 if TYPE_CHECKING:
     from dispatcher.ledger.engine import Ledger
 
-app = typer.Typer(help="The ledger's file: its revision, upgrade, and copies.", no_args_is_help=True)
+app = typer.Typer(help="The ledger's file: upgrade and copies.", no_args_is_help=True)
 
 
 @app.command()

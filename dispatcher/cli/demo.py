@@ -20,7 +20,10 @@ def demo(
         bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, and its directory afterwards.")
     ] = False,
 ) -> None:
-    """Show the main job on this machine: a real S3 server, the real daemon, and a local service."""
+    """Show the main job on this machine.
+
+    With a real S3 server, the real daemon, and a local service that verifies signatures.
+    """
     from dispatcher.demo.play import leaving_in_order, playing, staging  # noqa: PLC0415 - boto3, the ledger and the simulator
 
     asked = invocation(ctx)

@@ -29,7 +29,10 @@ def explain(
         bool, typer.Option("--live", help="Also look at the object, the ledger and the tasks, and say why it waits.")
     ] = False,
 ) -> None:
-    """Say of objects what each rule thinks of them, and what would be sent."""
+    """Say what each rule thinks of an object.
+
+    Verdict and reason of every rule, and the request that would be sent.
+    """
     from dispatcher.core.location import parse_object  # noqa: PLC0415
     from dispatcher.service.explaining import explain as explain_object  # noqa: PLC0415
 

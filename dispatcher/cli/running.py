@@ -15,7 +15,10 @@ def run(
     ] = False,
     shadow: Annotated[bool, typer.Option("--shadow", help="Record what would start, and call nothing.")] = False,
 ) -> None:
-    """Watch the buckets and start workflows, until SIGTERM. Logs go to stderr, as JSON outside a terminal."""
+    """Watch the buckets and start workflows.
+
+    Until SIGTERM or Ctrl-C. Logs go to stderr, as JSON outside a terminal.
+    """
     asked = invocation(ctx)
     settings = asked.settings()
     # The daemon's own imports take a second; a wrong configuration is told before.

@@ -55,7 +55,10 @@ def simulator(  # noqa: PLR0913 - one parameter for each option
         Path | None, typer.Option("--journal", help="A file that keeps every accepted call, and tasks over restarts.")
     ] = None,
 ) -> None:
-    """Play the service on this machine until Ctrl-C. The secret is taken from SIMULATOR_ACCESS_KEY_SECRET."""
+    """Play the service on this machine.
+
+    Until Ctrl-C. The secret is taken from SIMULATOR_ACCESS_KEY_SECRET.
+    """
     from dispatcher.simulator.faults import FaultPlan  # noqa: PLC0415
     from dispatcher.simulator.server import Simulator  # noqa: PLC0415
     from dispatcher.simulator.settings import SimulatedWorkflow, SimulatorSettings  # noqa: PLC0415

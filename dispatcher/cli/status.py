@@ -50,7 +50,10 @@ class Status:
 
 
 def status(ctx: typer.Context) -> None:
-    """Show the state of everything, from the ledger; the daemon need not run."""
+    """Show what waits, what failed, and why.
+
+    From the ledger: the daemon need not run.
+    """
     asked = invocation(ctx)
     with reading(asked.settings()) as ledger, ledger.read() as tx:
         found = _read(tx, now())
