@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 MASK = "***"
 _SECRET_NAMES = re.compile(r"secret|password|authorization|signature$|security_token|access_key_secret", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
-    r"(?i)((?:x-amz-(?:signature|security-token|credential)|signature|securitytoken|security-token|authorization)\s*[=:]\s*)"
-    r"(?:ACS3-HMAC-SHA256\s+|AWS4-HMAC-SHA256\s+|MNS\s+|Bearer\s+)?[^\s&\"']+"
+    r"(?i)("
+    r"(?:x-(?:amz|oss|acs)-(?:signature|security-token|credential)|signature|security[-_]?token"
+    r"|access_?key_?secret|password|authorization)"
+    r"[\\\"']*\s*(?:[=:]|%3D)\s*[\\\"']*)"  # as a query, a header, JSON, or JSON inside a string
+    r"(?:(?:[A-Z0-9]+-HMAC-SHA256|MNS|OSS|Bearer|Basic)\s+)?[^\s&\"'\\]+"
 )
 
 
@@ -48,6 +52,21 @@ def _make_safe(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return event
 
 
+class _Lines:
+    """A stream that loses a line rather than ending the work: its disk may be the one that is full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure(*, stream: TextIO | None = None, verbose: bool = False, quiet: bool = False) -> None:
     """Set up logging for the process: to stderr, JSON unless it is a terminal."""
     stream = stream or sys.stderr
@@ -67,7 +86,7 @@ def configure(*, stream: TextIO | None = None, verbose: bool = False, quiet: boo
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lines(stream))),
         cache_logger_on_first_use=False,
     )
     # Libraries speak through the standard logger; only their warnings matter, in our format.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from dispatcher.ledger import browse, rates
@@ -124,6 +126,18 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def log() -> Iterator[Log]:
     with capture_logs() as entries:
         yield entries
+
+
+@pytest.fixture
+def plain_logging() -> Iterator[None]:
+    """Let a test configure the real log, and put everything back."""
+    root = logging.getLogger()
+    handlers, level, scheduler = root.handlers[:], root.level, logging.getLogger("apscheduler").level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("apscheduler").setLevel(scheduler)
+    structlog.reset_defaults()
 
 
 def lines(log: Log, event: str) -> Log:
