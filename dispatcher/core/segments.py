@@ -84,12 +84,14 @@ class Suspect:
 class PassEnd:
     """A pass reached the end of the listing: the baseline is complete, old limbo is forgotten.
 
-    `superseded` are earlier roots of the bucket whose objects are now remembered by others.
+    `superseded` are earlier roots of the bucket whose objects are now remembered by others. `empty`:
+    nothing was listed where something was known; such a pass is no evidence of absence.
     """
 
     at: datetime
     suspect: Suspect | None = None
     superseded: tuple[str, ...] = ()
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,7 +301,11 @@ def _end(tx: Connection, root_id: int, number: int, bucket: str, end: PassEnd) -
     """Count the pass, and forget what was missing already from the complete pass before it."""
     limbo = (_SEGMENT.root_id == root_id) & _LIMBO
     values: dict[str, object] = {"passes": number, "listed_at": end.at}
-    if end.suspect is None:
+    if end.empty and end.suspect is None:
+        # Two passes that list something must agree on what is gone: this one only puts the judgement off.
+        absent = update(snapshot_segments).where(limbo, _SEGMENT.missing_since.is_not(None))
+        tx.execute(absent.values(missing_since=number + 1))
+    elif end.suspect is None:
         tx.execute(delete(snapshot_segments).where(limbo, _SEGMENT.missing_since < number))
     else:
         # What was missing before may be the beginning of the same trouble: nothing of it is forgotten.

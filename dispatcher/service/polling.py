@@ -48,6 +48,7 @@ class Poll:
     failure: DispatcherError | None = field(default=None, init=False)
     requests: int = field(default=0, init=False)
     _sources: dict[str, BucketSource] = field(default_factory=dict, init=False)
+    _empty: set[str] = field(default_factory=set, init=False)
     _forecast_told: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +112,13 @@ class Poll:
                 missing=report.suspect.missing,
                 hint="so many known objects are missing that none is forgotten; if they were deleted, all is well",
             )
+        if report.empty and root not in self._empty:
+            log.warning(
+                "listing.empty",
+                hint="all known objects are missing; none is forgotten before others are listed; if they were"
+                " deleted, all is well",
+            )
+        (self._empty.add if report.empty else self._empty.discard)(root)
         write = log.info if report.new or taken.recorded else log.debug
         write(
             "pass.complete",

@@ -54,7 +54,10 @@ class Wanted:
 
 @dataclass(slots=True)
 class PassReport:
-    """What the last pass did; complete only if it came to the end of the listing."""
+    """What the last pass did; complete only if it came to the end of the listing.
+
+    `empty`: nothing was listed where something was known.
+    """
 
     requests: int = 0
     bytes: int = 0
@@ -67,6 +70,7 @@ class PassReport:
     baseline: bool = False
     complete: bool = False
     suspect: Suspect | None = None
+    empty: bool = False
 
 
 @dataclass
@@ -189,7 +193,8 @@ class BucketSource:
             # Limbo holds whole segments, also what is listed still: count exactly before suspecting.
             missing = self.memory.missing(root_id, number)
             self.report.suspect = Suspect(missing) if too_much_missing(missing, live) else None
-        end = PassEnd(date, self.report.suspect, self._superseded())
+        self.report.empty = self.report.listed == 0 and limbo > 0
+        end = PassEnd(date, self.report.suspect, self._superseded(), self.report.empty)
         return Batch((), replace(membership.change(), end=end))
 
     def _superseded(self) -> tuple[str, ...]:
