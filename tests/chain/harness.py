@@ -21,7 +21,7 @@ from dispatcher.ledger.browse import Selector, select
 from dispatcher.ledger.engine import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from dispatcher.demo.s3server import S3Server
@@ -76,14 +76,14 @@ class Chain:
     def log(self) -> Path:
         return self.home / "daemon.log"
 
-    def configure(self, *rules: str, rate: int = 150, **replaced: str) -> None:
+    def configure(self, *rules: str, rate: int = 150, replaced: Mapping[str, str] | None = None) -> None:
         """Write the config; `replaced` exchanges text in it."""
         (self.home / "s3.secret").write_text(self.s3.access_key_secret.value)
         (self.home / "ims.secret").write_text(KEY_SECRET)
         text = CONFIG.format(
             bucket=self.bucket, s3=self.s3, ims=self.simulator.url, key_id=KEY_ID, rate=rate, rules="\n".join(rules)
         )
-        for old, new in replaced.items():
+        for old, new in (replaced or {}).items():
             assert old in text, old
             text = text.replace(old, new)
         self.config.write_text(text)
@@ -115,10 +115,10 @@ class Chain:
             process.send_signal(how)
         return process.wait(timeout=60)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run another command of the program."""
+    def command(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run another command of the program, as an argument of the command `before` if that is given."""
         done = subprocess.run(
-            [sys.executable, "-m", "dispatcher", "-c", str(self.config), *arguments],
+            [*before, sys.executable, "-m", "dispatcher", "-c", str(self.config), *arguments],
             capture_output=True,
             text=True,
             cwd=self.home,
