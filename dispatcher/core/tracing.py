@@ -11,7 +11,10 @@ from dispatcher.core.rendering import ID_FIELD
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dispatcher.core.location import Names
+    from dispatcher.core.rules import Rule, RuleSet
 
 
 def token_of(user_data: str) -> tuple[str, int] | None:
@@ -34,6 +37,34 @@ def input_of(task_input: str, names: Names) -> tuple[str, str] | None:
         return parse_object(media, names)
     except LocationError:
         return None
+
+
+def started_by_rule(
+    task_input: str, workflow_id: str, rules: RuleSet, names: Names
+) -> tuple[tuple[str, str], tuple[Rule, ...]] | None:
+    """Return the object that a task reads and the rules that start this workflow for it; None without any.
+
+    The object is named by the input's URL itself, or, where a rule's `media_url` leads to a mirror
+    of its bucket, by what stands there for the key.
+    """
+    candidates = dict.fromkeys([input_of(task_input, names), *_mirrored(task_input, workflow_id, rules)])
+    for place in candidates:
+        if place is None:
+            continue
+        started = tuple(rule for rule in rules.matching(*place, None) if rule.action.workflow_id == workflow_id)
+        if started:
+            return place, started
+    return None
+
+
+def _mirrored(task_input: str, workflow_id: str, rules: RuleSet) -> Iterator[tuple[str, str]]:
+    media = media_of(task_input)
+    for rule in rules.rules:
+        head, placeholder, rest = rule.action.media_url.replace("{bucket}", rule.input.bucket).partition("{key}")
+        if media is None or rule.action.workflow_id != workflow_id or not placeholder or rest or "{" in head:
+            continue
+        if media.startswith(head) and len(media) > len(head):
+            yield rule.input.bucket, media[len(head) :]
 
 
 def _field(text: str, name: str) -> str | None:

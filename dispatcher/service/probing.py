@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.calls import TaskQuery, WorkflowCall
 from dispatcher.core.outcomes import NotSent, Rejected, Started, Throttled, Unauthorized, Uncertain
-from dispatcher.core.tracing import input_of, token_of
+from dispatcher.core.tracing import started_by_rule, token_of
 from dispatcher.errors import CredentialsError, DispatcherError, ExitCode
 from dispatcher.service.findings import Finding, finding
 
@@ -99,15 +99,15 @@ class ServiceCheck:
             yield from foreign.findings()
 
     def _look_at(self, task: ServiceTask, foreign: _ForeignStarts) -> None:
-        place = input_of(task.task_input, self.settings.names)
-        if place is None:
-            return
         token = token_of(task.user_data)
         if token is not None and self.known(token[0]):
             return
-        for rule in self.settings.rules.matching(*place, None):
-            if rule.action.workflow_id == task.workflow_id:
-                foreign.add(rule, place, carries_an_id=token is not None)
+        found = started_by_rule(task.task_input, task.workflow_id, self.settings.rules, self.settings.names)
+        if found is None:
+            return
+        place, rules = found
+        for rule in rules:
+            foreign.add(rule, place, carries_an_id=token is not None)
 
 
 @dataclass(slots=True)

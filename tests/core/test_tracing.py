@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,8 @@ from dispatcher.core.dispatch import dispatch_id
 from dispatcher.core.extensions import MEDIA
 from dispatcher.core.location import Location, Names
 from dispatcher.core.rendering import UserDataTooLong, render_call
-from dispatcher.core.rules import Rule, WorkflowAction
-from dispatcher.core.tracing import input_of, media_of, token_of
+from dispatcher.core.rules import Rule, RuleSet, WorkflowAction
+from dispatcher.core.tracing import input_of, media_of, started_by_rule, token_of
 
 NAMES = Names(buckets=frozenset({"media"}))
 ID = dispatch_id("r", "media", "a.mp4", "c:1:1")
@@ -45,3 +47,34 @@ def test_other_inputs_are_no_objects(text: str) -> None:
 
 def test_a_media_id_is_still_told() -> None:
     assert media_of('{"Type": "Media", "Media": "abc"}') == "abc"
+
+
+MIRROR = WorkflowAction("w", media_url="oss://mirror/from-{bucket}/{key}")
+RULES = RuleSet(
+    [
+        Rule("direct", "direct", Location("media", "in/"), MEDIA, WorkflowAction("w")),
+        Rule("mirrored", "mirrored", Location("store", "in/"), MEDIA, MIRROR),
+        Rule("other", "other", Location("media", "in/"), MEDIA, WorkflowAction("v")),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("media", "workflow", "expected"),
+    [
+        ("oss://media/in/a.mp4", "w", (("media", "in/a.mp4"), ["direct"])),
+        ("http://media.oss-cn-hangzhou.aliyuncs.com/in/a%20b.mp4", "w", (("media", "in/a b.mp4"), ["direct"])),
+        ("oss://mirror/from-store/in/b.mp4", "w", (("store", "in/b.mp4"), ["mirrored"])),
+        ("oss://media/in/a.mp4", "v", (("media", "in/a.mp4"), ["other"])),
+        ("oss://mirror/from-store/out/b.mp4", "w", None),
+        ("oss://mirror/from-store/in/b.mp4", "v", None),
+        ("oss://media/out/a.mp4", "w", None),
+        ("oss://media/in/a.txt", "w", None),
+        ("0123456789abcdef", "w", None),
+    ],
+)
+def test_a_task_leads_to_the_rules_that_start_its_workflow(
+    media: str, workflow: str, expected: tuple[tuple[str, str], list[str]] | None
+) -> None:
+    found = started_by_rule(json.dumps({"Type": "OSS", "Media": media}), workflow, RULES, NAMES)
+    assert (None if found is None else (found[0], [rule.id for rule in found[1]])) == expected
