@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from dispatcher import crashpoints
@@ -108,11 +107,22 @@ class Sweeper:
         return complete
 
     def _pages(self, query: TaskQuery) -> Iterator[list[ServiceTask]]:
-        listed = self.tasks.list_tasks(query)
-        while page := list(islice(listed, PAGE)):
+        """Yield the tasks in pages; where the listing fails, first what it showed until then."""
+        page: list[ServiceTask] = []
+        try:
+            for task in self.tasks.list_tasks(query):
+                page.append(task)
+                if len(page) == PAGE:
+                    yield page
+                    page = []
+                    if self.stop.is_set():
+                        return
+        except DispatcherError:
+            if page:
+                yield page
+            raise
+        if page:
             yield page
-            if self.stop.is_set():
-                return
 
     # -- what tasks tell ---------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.browse import DispatchDetail, DispatchView
     from dispatcher.ledger.sending import Incarnation
+    from dispatcher.ports import Target
 
 Log = list["MutableMapping[str, Any]"]
 
@@ -65,12 +66,14 @@ class Scene:
         ids = {row.key: row.dispatch_id for row in self.rows() if row.etag == etag}
         return [ids[key] for key in keys]
 
-    def worker(self) -> Worker:
+    def worker(self, target: Target | None = None) -> Worker:
         """Make a worker whose permits of a long quiet time are saved up: a burst may go at once."""
         with self.ledger.write() as tx:
             for route in routes(self.settings):
                 rates.take(tx, route.target, route.rate, 1, self.clock() - timedelta(minutes=1))
-        worker = Worker(self.settings, self.ledger, self.sender, self.target, clock=self.clock, chance=lambda: 0.5)
+        worker = Worker(
+            self.settings, self.ledger, self.sender, target or self.target, clock=self.clock, chance=lambda: 0.5
+        )
         self.workers.append(worker)
         return worker
 
