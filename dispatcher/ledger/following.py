@@ -170,12 +170,10 @@ def record_sweep(tx: Connection, query: TaskQuery, *, complete: bool, now: datet
     )
 
 
-def last_complete_sweep_at(tx: Connection, endpoint: Endpoint, workflow_id: str) -> datetime | None:
-    """Return when a workflow was last swept completely."""
+def last_sweep_at(tx: Connection, endpoint: Endpoint, workflow_id: str) -> datetime | None:
+    """Return when a workflow was last swept, whether completely or not."""
     at: datetime | None = tx.scalar(
-        select(func.max(sweeps.c.at)).where(
-            sweeps.c.endpoint == endpoint.url, sweeps.c.workflow_id == workflow_id, sweeps.c.complete
-        )
+        select(func.max(sweeps.c.at)).where(sweeps.c.endpoint == endpoint.url, sweeps.c.workflow_id == workflow_id)
     )
     return at
 

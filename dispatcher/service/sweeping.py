@@ -63,7 +63,7 @@ class Sweeper:
             due = [
                 need
                 for need in needs
-                if self._is_due(following.last_complete_sweep_at(tx, need.endpoint, need.workflow_id), now)
+                if self._is_due(following.last_sweep_at(tx, need.endpoint, need.workflow_id), now)
             ]
         complete = 0
         for need in due:

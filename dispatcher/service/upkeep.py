@@ -5,7 +5,7 @@ Each `tick` does what is due and returns; it never waits for more work. All of i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ STRAGGLER_EVERY = timedelta(minutes=10)
 UNDECIDED = 100
 """Sightings decided by HEAD in one tick."""
 SWEEPS_KEPT = timedelta(days=7)
+REST = timedelta(seconds=30)
+"""How long a part is left alone after a service refused or failed."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,10 @@ class Upkeep:
     clock: Callable[[], datetime]
     stop: threading.Event
 
+    _resting: dict[str, datetime] = field(default_factory=dict, init=False)
+
     def tick(self) -> None:
-        """Do what is due. Raises LedgerError only; what a service refuses is logged and tried again later."""
+        """Do what is due. Raises LedgerError only; what a service refuses is logged and tried again 30 s later."""
         for part in (
             self.decide_sightings,
             self.sweeper.sweep_due,
@@ -64,11 +68,14 @@ class Upkeep:
         ):
             if self.stop.is_set():
                 return
+            if self._resting.get(part.__name__, self.clock()) > self.clock():
+                continue
             try:
                 part()
             except LedgerError:
                 raise
             except DispatcherError as error:
+                self._resting[part.__name__] = self.clock() + REST
                 get_logger().warning("upkeep.failed", part=part.__name__, error=error.message, hint=error.hint)
 
     def clean(self) -> None:
@@ -118,21 +125,32 @@ class Upkeep:
         for each in old:
             if self.stop.is_set():
                 return
+            # First put back in the queue: one that the service cannot answer does not keep the others waiting.
+            with self.ledger.write() as tx:
+                following.follow_later(tx, [each.dispatch_id], self.clock() + STRAGGLER_EVERY)
             task = self.tasks.get_task(each.endpoint, each.task_id)
             found = None if task is None else task_found(task)
-            with self.ledger.write() as tx:
-                told = settling.settle_evidence(tx, [] if found is None else [found], self.clock())
-                following.follow_later(tx, [each.dispatch_id], self.clock() + STRAGGLER_EVERY)
-            tell_evidence(told)
+            if found is not None:
+                with self.ledger.write() as tx:
+                    told = settling.settle_evidence(tx, [found], self.clock())
+                tell_evidence(told)
 
     def guard_loops(self) -> None:
         """Read the outputs of each rule's first finished task; hold the rule if one would start a rule again."""
         with self.ledger.read() as tx:
             checks = following.outputs_to_check(tx)
+        failure: DispatcherError | None = None
         for check in checks:
             if self.stop.is_set():
                 return
-            self._guard(check)
+            try:
+                self._guard(check)
+            except LedgerError:
+                raise
+            except DispatcherError as error:
+                failure = error  # the other rules are looked at all the same
+        if failure is not None:
+            raise failure
 
     def _guard(self, check: OutputCheck) -> None:
         task = self.tasks.get_task(check.endpoint, check.task_id)

@@ -152,6 +152,10 @@ def test_a_sweep_that_fails_proves_no_absence(scene: Scene, log: Log, error: Ser
     scene.tasks.pages["wf"] = [[service_task("t9")], error]
     assert sweep(scene, times=10) == 0
     assert scene.row(dispatch).state == "uncertain"
+    assert len(scene.tasks.queries) == 10
+    scene.clock.later(seconds=-1)
+    assert sweep(scene) == 0
+    assert len(scene.tasks.queries) == 10, "one that failed is not repeated at once"
     told = lines(log, "sweep.failed")
     assert (told[0]["workflow"], told[0]["hint"], told[0]["uncertain"]) == ("wf", error.hint, 1)
     scene.clock.later(days=30)
