@@ -26,6 +26,9 @@ from dispatcher.cli.simulator import simulator
 from dispatcher.cli.status import status
 from dispatcher.errors import DispatcherError
 
+# pydantic looks for plugins in every installed distribution when it is first used, and there are none for us.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 EXIT_BUG = 70
 EXIT_BROKEN_PIPE = 141
 """As a shell reports a program that ended because nobody read its output any more."""
