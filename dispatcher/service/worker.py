@@ -22,6 +22,7 @@ from dispatcher.ledger.evidence import outcome_text
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.ledger.settling import Settlement
 from dispatcher.service.logs import get_logger
+from dispatcher.service.pauses import Pauses
 from dispatcher.service.routes import routes
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Worker:
         self._unsent: list[Unsent] = []
         self._in_flight = 0
         self._draining = False
+        self._pauses = Pauses()
         self._lease_lost = False
 
     def wake(self) -> None:
@@ -263,8 +265,11 @@ class Worker:
         crashpoints.reach("before_settle")
         with self._ledger.write() as tx:
             settled = settling.settle(tx, self._incarnation, settlements, now)
-            for ended in self._unwritten:
-                rates.after_outcome(tx, by_endpoint[ended.claim.call.endpoint], ended.outcome, now)
+            healths = {
+                target: rates.after_outcome(tx, target, ended.outcome, now)
+                for ended in self._unwritten
+                for target in [by_endpoint[ended.claim.call.endpoint]]
+            }
             for unsent in self._unsent:
                 claiming.give_back(tx, unsent.claim, now)
         crashpoints.reach("after_settle")
@@ -273,6 +278,8 @@ class Worker:
         self._in_flight -= len(written) + len(given_back)
         for each, result in zip(written, settled, strict=True):
             _tell(each, result)
+        for target, health in healths.items():
+            self._pauses.tell(target, health)
         for each_unsent in given_back:
             get_logger().warning("dispatch.given_back", dispatch=each_unsent.claim.dispatch.dispatch_id)
 
@@ -300,6 +307,7 @@ def _tell(ended: Ended, settled: Settled) -> None:
         attempt=settled.attempt,
         reason=settled.reason,
         **known,
+        **_hint(item.dispatch_id, settled),
     )
     if settled.double_start:
         log.error("dispatch.double_start", task_id=text.task_id, hint="see: oss-dispatcher dispatches show")
@@ -309,3 +317,9 @@ def _tell(ended: Ended, settled: Settled) -> None:
             code=text.code,
             hint=f"mend what the code says, then: rules resume {settled.held_rule}; dispatches retry --state dead",
         )
+
+
+def _hint(dispatch_id: str, settled: Settled) -> dict[str, str]:
+    if settled.state is not DispatchState.DEAD:
+        return {}
+    return {"hint": f"mend what the code says, then: dispatches retry {dispatch_id}"}

@@ -177,6 +177,9 @@ def test_wrong_credentials_of_the_service_pause_all_calls_and_use_no_attempt(cha
     assert {(row.state, row.reason, row.attempts) for row in chain.rows()} == {("pending", "PAUSED", 0)}
     status = chain.command("status")
     assert "unauthorized: SignatureDoesNotMatch" in status.stdout
+    [pause] = chain.log_lines("target.paused")
+    assert pause["cause"] == "unauthorized: SignatureDoesNotMatch"
+    assert "check `credentials:`" in pause["hint"]
     secret.write_text(right)
     let_pass(chain, seconds=30)
     assert chain.run_once() == ExitCode.DONE
@@ -207,6 +210,8 @@ def test_a_refused_account_pauses_and_goes_on_by_itself(chain: Chain, plan: Faul
     chain.wait_until(
         lambda: [(row.state, row.reason, row.attempts) for row in chain.rows()] == paused, "every row paused"
     )
+    assert code in chain.log_lines("target.paused")[0]["cause"]
+    assert "check --online" in chain.log_lines("target.paused")[0]["hint"]
     chain.simulator.set_faults(FaultPlan())
     let_pass(chain, seconds=30)
     chain.wait_until(lambda: chain.accepted() == once(*keys), "all of them after the permission came")
@@ -251,6 +256,7 @@ def test_a_workflow_id_the_service_does_not_know_holds_the_rule(chain: Chain) ->
         assert states["pending"] == 40 - states["dead"] > 0
         held = chain.log_lines("rule.held")
         assert len(held) == 1
+        assert "dispatches retry" in chain.log_lines("dispatch.dead")[0]["hint"]
         assert "rules resume all" in held[0]["hint"]
         assert held[0]["code"] in chain.command("rules", "list").stdout
         chain.configure(ALL.replace("wf-all", "wf-right"))

@@ -38,6 +38,7 @@ def test_while_the_service_is_away_rows_wait_without_attempts_and_then_go_out_on
         waiting = [("pending", "PAUSED", 0)] * 2
         chain.wait_until(lambda: [(row.state, row.reason, row.attempts) for row in chain.rows()] == waiting, "a pause")
         assert "connection refused" in chain.command("status").stdout
+        assert "check ims.endpoint" in chain.log_lines("target.paused")[0]["hint"]
         let_pass(chain, seconds=30)  # one trial goes, and is refused too
         chain.wait_until(lambda: len(chain.log_lines("dispatch.pending")) >= 2, "a trial call")
         gate.open()
@@ -45,6 +46,7 @@ def test_while_the_service_is_away_rows_wait_without_attempts_and_then_go_out_on
         chain.wait_until(lambda: chain.accepted() == once("in/a.mp4", "in/b.mp4"), "both, once the service is back")
         assert chain.kill(daemon, signal.SIGTERM) == ExitCode.DONE
     assert {row.attempts for row in chain.rows()} == {0}
+    assert len(chain.log_lines("target.paused")) == len(chain.log_lines("target.resumed")) == 1
 
 
 def test_while_the_store_is_away_the_daemon_stays_and_then_finds_what_came(chain: Chain) -> None:
