@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOONEST = timedelta(milliseconds=10)
+
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # it ships no types
+    """A scheduler that may be shut down while it looks at its jobs: what it wants to remove then is gone already."""
+
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
+        with suppress(JobLookupError):
+            super().remove_job(job_id, jobstore)
 
 
 class Ticks:
@@ -27,7 +37,7 @@ class Ticks:
         self._idle = threading.Condition()
         self._running = 0
         self._open = True
-        self._scheduler = BackgroundScheduler(
+        self._scheduler = _Scheduler(
             executors={"default": ThreadPoolExecutor(max(1, jobs))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
