@@ -16,7 +16,7 @@ from dispatcher.core.calls import TaskQuery
 from dispatcher.core.dispatch import attempt_token
 from dispatcher.core.outcomes import Decision, decide_absent
 from dispatcher.core.rules import OnUncertain
-from dispatcher.core.tracing import input_of, token_of
+from dispatcher.core.tracing import media_of, started_by_rule, token_of
 from dispatcher.errors import DispatcherError, LedgerError
 from dispatcher.ledger import absence, following, settling
 from dispatcher.ledger.absence import Absent, Hold
@@ -149,22 +149,18 @@ class Sweeper:
 
     def _foreign(self, task: ServiceTask, now: datetime) -> ForeignStart | None:
         """Return the start of a task that this ledger did not make, if its input lies under a rule."""
-        place = input_of(task.task_input, self.settings.names)
-        if place is None:
+        found = started_by_rule(task.task_input, task.workflow_id, self.settings.rules, self.settings.names)
+        if found is None:
             return None
-        bucket, key = place
-        matched = self.settings.rules.matching(bucket, key, None)
-        if not matched:
-            return None
+        (bucket, key), rules = found
         token = token_of(task.user_data)
-        same = [rule.id for rule in matched if rule.action.workflow_id == task.workflow_id]
         return ForeignStart(
             task_id=task.task_id,
             workflow_id=task.workflow_id,
-            media_url=f"oss://{bucket}/{key}",
+            media_url=media_of(task.task_input) or "",
             bucket=bucket,
             key=key,
-            rule_id=same[0] if same else matched[0].id,
+            rule_id=rules[0].id,
             created_at=task.created_at,
             token=None if token is None else attempt_token(*token),
             seen_at=now,
