@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
@@ -124,11 +124,13 @@ class Ledger:
             self._lock = sending.SenderLock.take(self.path)
         with self.write() as tx:
             incarnation = sending.begin_incarnation(tx, now, os.getpid())
-        more = True
+        recovered, more = 0, True
         while more:
             with self.write() as tx:
-                more = sending.recover(tx, incarnation, now) > 0
-        return incarnation
+                some = sending.recover(tx, incarnation, now)
+            recovered += some
+            more = some > 0
+        return replace(incarnation, recovered=recovered)
 
     def is_sender(self) -> bool:
         """Tell whether this process still is the one that may call. Thread-safe, cheap, never raises.

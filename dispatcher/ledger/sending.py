@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
-    """One life of a sender; numbers only grow."""
+    """One life of a sender; numbers only grow. `recovered` rows were left `sending` by earlier ones."""
 
     number: int
+    recovered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ def assemble(
     id without saying so. Nothing is listed or called yet.
     """
     incarnation = ledger.become_sender(clock())
+    if incarnation.recovered:
+        get_logger().warning(
+            "dispatch.uncertain", rows=incarnation.recovered, reason="their sender died during the call"
+        )
     registered = register(settings, ledger, clock())
     clients = AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)
     target = WorkflowTarget(clients, not_started_codes=settings.not_started_codes)

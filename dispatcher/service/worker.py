@@ -191,6 +191,8 @@ class Worker:
                 claims += self._claim_on(tx, route, free - len(claims), now)
         crashpoints.reach("after_claim")
         self._in_flight += len(claims)
+        for claim in claims:
+            get_logger().debug("dispatch.sending", dispatch=claim.dispatch.dispatch_id, attempt=claim.attempt)
         return claims
 
     def _claim_on(self, tx: Connection, route: Route, free: int, now: datetime) -> list[Claim]:

@@ -75,7 +75,7 @@ def test_what_a_killed_sender_left_is_uncertain_and_looked_for_at_once(url: str,
         rows = tx.exec_driver_sql("SELECT state, count(*), min(next_at) = max(next_at) FROM dispatches").all()
         ends = tx.exec_driver_sql("SELECT count(*) FROM outcomes WHERE message = 'sender died'").scalar_one()
         assert claiming.due(tx, rule_ids=["r"], now=now, limit=10) == []
-    assert (rows, ends, sender.number) == ([("uncertain", 1400, 1)], 1400, 2)
+    assert (rows, ends, sender.number, sender.recovered) == ([("uncertain", 1400, 1)], 1400, 2, 1400)
     ledger.close()
 
 
