@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ CREDENTIALS = Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET)
 REGION = "cn-hangzhou"
 
 
-def make_settings(**changes: Any) -> SimulatorSettings:  # noqa: ANN401 - the settings' own fields
+def make_settings(**changes: Any) -> SimulatorSettings:
     """Settings with the tests' keys; tasks end at once unless `changes` say otherwise."""
     values: dict[str, Any] = {
         "access_key_id": ACCESS_KEY_ID,
@@ -51,4 +52,4 @@ def wait_until(condition: Callable[[], bool], within: float = 10.0) -> None:
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"not true within {within} s")
-        time.sleep(0.005)
+        threading.Event().wait(0.005)

@@ -97,7 +97,7 @@ def test_a_started_call_is_journalled_as_it_was_sent(simulator: Simulator, clien
         (Fault.ARREARS, Unauthorized, "Arrearage", 0),
     ],
 )
-def test_every_fault_has_its_outcome_and_is_one_request(  # noqa: PLR0913, PLR0917 - a table
+def test_every_fault_has_its_outcome_and_is_one_request(
     simulator: Simulator,
     make_clients: Callable[..., AlibabaClients],
     fault: Fault,
