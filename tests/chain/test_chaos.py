@@ -65,6 +65,11 @@ def expected(objects: list[str]) -> Counter[tuple[str, str]]:
     return found
 
 
+def put_all(chain: Chain, objects: list[str]) -> None:
+    for key in objects:
+        chain.put(key)
+
+
 def test_exactly_one_start_for_each_object_and_rule_through_kills_and_lost_answers(chain: Chain) -> None:
     chain.configure(rule("all", "in/"), rule("cam", "in/cam"), rule("one", "in/cam1/"), rate=120)
     chain.simulator.set_faults(TROUBLE)
@@ -73,7 +78,7 @@ def test_exactly_one_start_for_each_object_and_rule_through_kills_and_lost_answe
     chance.shuffle(objects)
     assert chain.start(crash_at="pass_begun").wait(timeout=60) == -signal.SIGKILL
     assert chain.run_once() == 0  # the bucket was empty when it began: what comes now is new
-    uploads = threading.Thread(target=lambda: [chain.put(key) for key in objects])
+    uploads = threading.Thread(target=put_all, args=(chain, objects))
     uploads.start()
     for point in CRASH_POINTS[1:]:
         daemon = chain.start(crash_at=point)

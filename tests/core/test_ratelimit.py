@@ -51,8 +51,9 @@ def test_throttling_halves_the_rate_and_it_comes_back_slowly() -> None:
     assert state.allowed_share(NOW + RECOVERY) == 1.0
     later = NOW + RECOVERY / 2
     assert state.throttled(later).allowed_share(later) == 0.375
-    for turn in range(1, 40):
-        now = NOW + turn * ONE_OVERLOAD
+    now = NOW
+    for _ in range(39):
+        now += ONE_OVERLOAD
         state = state.throttled(now)
         assert state.allowed_share(now) >= LOWEST_SHARE
     assert state.allowed_share(now) < 0.05

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,9 @@ from typer.testing import CliRunner
 from dispatcher.cli.main import app
 from dispatcher.config import load, policy
 from dispatcher.errors import ExitCode
+
+if TYPE_CHECKING:
+    from dispatcher.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -28,7 +32,7 @@ def blocks(document: Path, language: str) -> list[str]:
     return [body for found, body in BLOCK.findall(document.read_text()) if found == language]
 
 
-def load_text(text: str, folder: Path) -> object:
+def load_text(text: str, folder: Path) -> Settings:
     path = folder / "oss-dispatcher.yaml"
     path.write_text(text)
     return load(path, {})
