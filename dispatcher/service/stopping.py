@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
 
 from dispatcher.errors import ExitCode
 
-if TYPE_CHECKING:
-    from types import FrameType
+_ASKING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
@@ -23,11 +21,16 @@ class Stop:
         self.event = threading.Event()
 
     def listen(self) -> None:
-        """Take over the signals; only the main thread may."""
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, self._on_signal)
+        """Take over the signals, for this thread and all that it starts later: call it in the main thread, first.
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        if self.event.is_set():
-            os._exit(ExitCode.STOPPED_EARLY)
+        A thread of its own waits for them. A handler would run in the main thread at any instruction, also
+        while that thread holds the event's lock to wait for it: the signal would then be lost for ever.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ASKING)
+        threading.Thread(target=self._wait, name="signals", daemon=True).start()
+
+    def _wait(self) -> None:
+        signal.sigwait(_ASKING)
         self.event.set()
+        signal.sigwait(_ASKING)
+        os._exit(ExitCode.STOPPED_EARLY)
