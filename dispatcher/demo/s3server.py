@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _REGION = "us-east-1"
+_LONGEST_PLACE = 60
 _READY_WITHIN = 60.0
 _STOP_WITHIN = 1.0
 _POLL = 0.05
@@ -79,8 +81,7 @@ def running_s3(directory: Path) -> Iterator[S3Server]:
         )
     directory.mkdir(parents=True, exist_ok=True)
     ports = dict(zip(_PORT_FLAGS, _free_ports(len(_PORT_FLAGS)), strict=True))
-    # Unix socket paths are limited to about 100 bytes, so they may not lie under `directory`.
-    with tempfile.TemporaryDirectory(prefix="oss-dispatcher-s3-") as sockets:
+    with tempfile.TemporaryDirectory(prefix="oss-s3-", dir=_place_of_sockets()) as sockets:
         server = S3Server(
             endpoint=f"http://{_LOOPBACK}:{ports['s3.port']}",
             region=_REGION,
@@ -98,6 +99,12 @@ def running_s3(directory: Path) -> Iterator[S3Server]:
             yield server
         finally:
             _stop(process)
+
+
+def _place_of_sockets() -> str:
+    """Return where temporary directories go, or a shorter place: socket paths end at about 100 bytes."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) < _LONGEST_PLACE or not os.access("/tmp", os.W_OK) else "/tmp"  # noqa: S108 - made by mkdtemp
 
 
 def _free_ports(count: int) -> list[int]:

@@ -88,6 +88,7 @@ class Worker:
         self._unwritten: list[Ended] = []
         self._unsent: list[Unsent] = []
         self._in_flight = 0
+        self._turn = 0
         self._draining = False
         self._pauses = Pauses()
         self._lease_lost = False
@@ -185,9 +186,12 @@ class Worker:
             busy = [route for route in self._routes if self._route_wait(tx, route, now) <= timedelta()]
         if not busy:
             return []
+        # Endpoints take turns in being first, so that a slow one does not keep every free call.
+        self._turn += 1
+        first = self._turn % len(busy)
         claims: list[Claim] = []
         with self._ledger.write() as tx:
-            for route in busy:
+            for route in busy[first:] + busy[:first]:
                 claims += self._claim_on(tx, route, free - len(claims), now)
         crashpoints.reach("after_claim")
         self._in_flight += len(claims)
