@@ -9,6 +9,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dispatcher.simulator.faults import Fault, FaultPlan, FaultRate
 from tests.chain.harness import rule
 
@@ -70,6 +72,7 @@ def put_all(chain: Chain, objects: list[str]) -> None:
         chain.put(key)
 
 
+@pytest.mark.timeout(900)  # a score of daemons, one after another
 def test_exactly_one_start_for_each_object_and_rule_through_kills_and_lost_answers(chain: Chain) -> None:
     chain.configure(rule("all", "in/"), rule("cam", "in/cam"), rule("one", "in/cam1/"), rate=120)
     chain.simulator.set_faults(TROUBLE)
