@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dispatcher.core.settings import StoreApi
 from dispatcher.ledger import rulesets
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.snapshots import LedgerSnapshots
@@ -17,7 +18,8 @@ from dispatcher.service.routes import target_of
 from dispatcher.service.sweeping import Sweeper
 from dispatcher.service.upkeep import Upkeep
 from dispatcher.service.worker import Worker
-from dispatcher.sources.s3 import S3Bucket, keys_of_boto3
+from dispatcher.sources.opening import open_bucket
+from dispatcher.sources.s3 import keys_of_boto3
 from dispatcher.targets.alibaba import AlibabaClients, keys_of_alibaba
 from dispatcher.targets.tasks import AlibabaTasks
 from dispatcher.targets.workflow import WorkflowTarget
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import BucketSettings, Credentials, Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
+    from dispatcher.sources.store import StoreBucket
 
 
 def assemble(
@@ -85,10 +88,10 @@ def register(settings: Settings, ledger: Ledger, now: datetime) -> Registered:
     return registered
 
 
-def open_buckets(settings: Settings) -> dict[str, S3Bucket]:
+def open_buckets(settings: Settings) -> dict[str, StoreBucket]:
     """Return the buckets that rules read, each with the keys it takes. Nothing is requested yet."""
     return {
-        name: S3Bucket(settings.buckets[name], keys_of(settings, settings.buckets[name]))
+        name: open_bucket(settings.buckets[name], keys_of(settings, settings.buckets[name]))
         for name in settings.rules.buckets()
     }
 
@@ -98,11 +101,12 @@ def keys_of(settings: Settings, bucket: BucketSettings) -> Callable[[], Credenti
     own = bucket.credentials
     if own is not None:
         return lambda: own
-    return keys_of_alibaba(settings.credentials) if bucket.on_oss else keys_of_boto3()
+    alibaba = bucket.on_oss or bucket.api is StoreApi.OSS
+    return keys_of_alibaba(settings.credentials) if alibaba else keys_of_boto3()
 
 
 def make_polls(
-    settings: Settings, ledger: Ledger, intake: Intake, stores: Mapping[str, S3Bucket], registered: Registered
+    settings: Settings, ledger: Ledger, intake: Intake, stores: Mapping[str, StoreBucket], registered: Registered
 ) -> tuple[Poll, ...]:
     """Return one poll for each bucket; they share the month's requests."""
     polls: list[Poll] = []

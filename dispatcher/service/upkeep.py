@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dispatcher.ports import Tasks
     from dispatcher.service.intake import Intake
     from dispatcher.service.sweeping import Sweeper
-    from dispatcher.sources.s3 import ObjectHead, S3Bucket
+    from dispatcher.sources.store import ObjectHead, StoreBucket
 
 STRAGGLERS = 50
 """Old unfinished tasks asked for in one tick, one call each."""
@@ -48,7 +48,7 @@ class Upkeep:
     settings: Settings
     ledger: Ledger
     tasks: Tasks
-    stores: Mapping[str, S3Bucket]
+    stores: Mapping[str, StoreBucket]
     intake: Intake
     sweeper: Sweeper
     clock: Callable[[], datetime]
@@ -185,4 +185,5 @@ class Upkeep:
 
 def _decided(event: ObjectEvent, found: ObjectHead) -> ObjectEvent:
     """Return the sighting with the content that the store told."""
-    return replace(event, etag=found.etag, size=found.size, modified_at=found.modified_at)
+    growing = event.growing or found.growing
+    return replace(event, etag=found.etag, size=found.size, modified_at=found.modified_at, growing=growing)

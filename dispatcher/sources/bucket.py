@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dispatcher.core.segments import RootState
     from dispatcher.core.settings import BucketSettings
     from dispatcher.ports import SnapshotMemory
-    from dispatcher.sources.s3 import Answer
+    from dispatcher.sources.store import Answer
 
 
 class Lister(Protocol):

@@ -248,6 +248,7 @@ class Membership:
             event_name=EVENT_NAME,
             source=self._facts.source,
             known_revision=revision,
+            growing=entry.growing,
         )
 
 
