@@ -94,7 +94,7 @@ class SmqClient:
         """
         seconds = int(wait.total_seconds())
         target = f"{self._resource}?numOfMessages={most}&waitseconds={seconds}"
-        answer = self._ask("receiving from", "GET", target, read_seconds=seconds + _READ_SECONDS)
+        answer = self._ask("receiving from", "GET", target, waits=seconds)
         now = answer.date or self.clock()
         if answer.status == HTTPStatus.NOT_FOUND and error_code(answer.body)[0] == "MessageNotExist":
             return [], now
@@ -135,20 +135,18 @@ class SmqClient:
             return None
         raise refusal(self._where("hiding a message of"), answer.status, answer.body)
 
-    def _ask(
-        self, doing: str, method: str, target: str, *, body: bytes | None = None, read_seconds: float = _READ_SECONDS
-    ) -> _Answer:
+    def _ask(self, doing: str, method: str, target: str, *, body: bytes | None = None, waits: float = 0.0) -> _Answer:
         try:
             response = self._pool.urlopen(
                 method,
                 target,
                 body=body,
                 headers=self._headers(method, target, body),
-                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_seconds),
+                timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=waits + _READ_SECONDS),
                 preload_content=False,
                 redirect=False,
             )
-            content = response.read(_LARGEST_ANSWER + 1)
+            content = response.read(_LARGEST_ANSWER + 1, decode_content=False)
             if len(content) > _LARGEST_ANSWER:
                 response.close()
             response.release_conn()
