@@ -17,7 +17,7 @@ from dispatcher.core.location import (
     parse_location,
     parse_oss_host,
 )
-from dispatcher.core.settings import Addressing, BucketSettings
+from dispatcher.core.settings import Addressing, BucketSettings, StoreApi
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
@@ -186,17 +186,19 @@ def settle_bucket(facts: BucketFacts, ims_endpoint: str | None) -> BucketSetting
     addressing = model.addressing if model is not None else None
     if on_oss and addressing == "path":
         return f"bucket {facts.name} lies on OSS, which refuses addressing: path; take it out"
+    api = StoreApi(model.api) if model is not None else StoreApi.S3
     region = regions[0] if regions else OTHER_STORE_REGION
     ims_region = _ims_region(ims_endpoint) or region
     return BucketSettings(
         name=facts.name,
         region=region,
-        endpoint=written or _default_endpoint(region, hints),
+        endpoint=written or _default_endpoint(region, hints, api),
         addressing=Addressing(addressing or ("virtual" if on_oss else "path")),
         on_oss=on_oss,
         ims=Endpoint(ims_region, ims_endpoint or f"https://ice.{ims_region}.aliyuncs.com"),
         hosts=tuple(model.hosts) if model is not None else (),
         credentials=facts.credentials,
+        api=api,
     )
 
 
@@ -216,10 +218,10 @@ def _regions(facts: BucketFacts, *, on_oss: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(region for region in said if region is not None))
 
 
-def _default_endpoint(region: str, hints: Hints | None) -> str:
+def _default_endpoint(region: str, hints: Hints | None, api: StoreApi) -> str:
     """Return the public endpoint, or the internal one where every URL of the bucket is internal."""
-    internal = oss_endpoint(region, internal=True)
-    return internal if hints is not None and hints.endpoints == {internal} else oss_endpoint(region)
+    internal = hints is not None and hints.endpoints == {oss_endpoint(region, internal=True)}
+    return oss_endpoint(region, internal=internal, native=api is StoreApi.OSS)
 
 
 def _ims_region(endpoint: str | None) -> str | None:
