@@ -73,7 +73,8 @@ class Hold:
         self._ends = time.monotonic() + longest.total_seconds()
         self._lock = threading.Lock()
         self._released = threading.Event()
-        threading.Thread(target=self._renew, name="hold", daemon=True).start()
+        self._thread = threading.Thread(target=self._renew, name="hold", daemon=True)
+        self._thread.start()
 
     def release(self) -> tuple[str, ...]:
         """Renew no longer; return the handles as they are now. Idempotent."""

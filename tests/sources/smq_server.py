@@ -146,6 +146,9 @@ class SmqServer:
     def count(self, method: str) -> int:
         return sum(request.method == method for request in self.requests)
 
+    def has_seen(self, method: str, number: int) -> bool:
+        return self.count(method) >= number
+
     # -- the service ---------------------------------------------------------------------------------
 
     def answer(self, request: Request) -> Answer:

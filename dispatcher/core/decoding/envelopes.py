@@ -55,7 +55,7 @@ def _carried(fields: Fields) -> str | None:
 
 
 def _value(body: bytes) -> object:
-    """Return the JSON value of a body that is JSON, base64 of it, or a topic's XML around either."""
+    """Return the JSON value of a body that is JSON, base64 of it, or a topic's XML (or base64 of it) around either."""
     text = body.strip()
     if not text:
         raise UnreadableError("it is empty")
@@ -69,6 +69,8 @@ def _value(body: bytes) -> object:
         inner = base64.b64decode(b"".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise UnreadableError("it is neither JSON nor base64 of it") from None
+    if inner.lstrip().startswith(b"<"):
+        return _value(_xml_message(inner.strip()))
     try:
         return json.loads(inner)
     except (ValueError, RecursionError):
