@@ -7,9 +7,12 @@ no proxies, a deadline for the whole answer and a limit of its size.
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import urllib3
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DEADLINE = 4.0  # SMQ waits 5 s for our answer
 _MOST_BYTES = 64 << 10
@@ -30,10 +33,16 @@ class Fetch(Protocol):
 
 
 class HttpsFetch:
-    """Fetches with the system's certificate authorities."""
+    """Fetches what the certificate authorities of a file (None: the system's) vouch for."""
 
-    def __init__(self) -> None:
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=2.0, read=2.0), num_pools=4)
+    def __init__(self, authorities: Path | None = None) -> None:
+        self._pool = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(connect=2.0, read=2.0),
+            num_pools=4,
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=None if authorities is None else str(authorities),
+        )
 
     def __call__(self, url: str) -> bytes:
         if not url.startswith("https://"):

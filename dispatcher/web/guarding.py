@@ -33,7 +33,7 @@ class AccessLog:
         async def note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
             await send(message)
 
         try:
@@ -73,6 +73,10 @@ class Guard:
         if not self._rates.allows(client_of(scope)):
             scope["state"]["note"] = "too many requests from this client"
             await exchange.refuse(HTTPStatus.TOO_MANY_REQUESTS)
+        elif sum(len(name) + len(value) for name, value in scope["headers"]) > self._limits.head_bytes:
+            # uvicorn bounds only what arrives in pieces.
+            scope["state"]["note"] = "the headers are too large"
+            await exchange.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif self._under_way >= self._limits.concurrent:
             scope["state"]["note"] = "too many requests at once"
             await exchange.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
@@ -120,7 +124,8 @@ class _Exchange:
     async def refuse(self, status: HTTPStatus) -> None:
         body = f"{status.phrase}\n".encode()
         headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain; charset=utf-8")]
-        headers += [(name.lower().encode(), value.encode()) for name, value in RETRY_AFTER.items()]
+        if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
+            headers += [(name.lower().encode(), value.encode()) for name, value in RETRY_AFTER.items()]
         await self.send({"type": "http.response.start", "status": int(status), "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dispatcher.core.ratelimit import Rate, RateState
@@ -51,7 +52,10 @@ class ClientRates:
     def allows(self, client: str) -> bool:
         """Count one request of an address; tell whether it is within the rate."""
         name = _network(client)
-        granted, state = self._states.pop(name, RateState()).take(self._rate, 1, self._clock())
+        now = self._clock()
+        # A new client has its whole burst saved up.
+        before = self._states.pop(name, None) or RateState(next_at=now - timedelta(seconds=1))
+        granted, state = before.take(self._rate, 1, now)
         self._states[name] = state
         if len(self._states) > _REMEMBERED_CLIENTS:
             self._states.popitem(last=False)

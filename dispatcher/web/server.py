@@ -46,7 +46,8 @@ class WebServer:
         failed: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._app = app
-        self._wanted = address
+        self.address = address
+        """Where it listens; the real port once it was started, where the configured one is 0."""
         self._limits = limits or WebLimits()
         self._failed = failed
         self._server: _Server | None = None
@@ -55,7 +56,8 @@ class WebServer:
 
     def start(self) -> Self:
         """Listen, and serve in a thread. Raises ServiceUnavailableError if the address cannot be taken."""
-        self._socket = _listening_socket(self._wanted)
+        self._socket = _listening_socket(self.address)
+        self.address = Address(self.address.host, self._socket.getsockname()[1])
         self._server = _Server(_Config(self._app, self._limits))
         self._thread = threading.Thread(target=self._serve, name=f"web:{self.address}", daemon=True)
         self._thread.start()
@@ -80,13 +82,6 @@ class WebServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    @property
-    def address(self) -> Address:
-        """Where it listens: the real port, where the configured one is 0."""
-        if self._socket is None:
-            return self._wanted
-        return Address(self._wanted.host, self._socket.getsockname()[1])
 
     def _serve(self) -> None:
         assert self._server is not None  # noqa: S101 - `start` sets both before the thread runs
@@ -154,6 +149,12 @@ class _Connection(H11Protocol):
             self._expect_nothing()
         elif self._deadline is None:
             self._expect_head()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        begun = bool(self.conn.trailing_data[0])
+        if begun and self._deadline is None and self._awaits_head():
+            self._expect_head()  # the next head began to arrive while this request was answered
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
