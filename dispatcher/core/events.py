@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+LISTED = "Listed"
+"""`event_name` of what a listing brings."""
+
+FILE_WRITTEN = "FileWritten"
+"""`event_name` of a file in a folder that mirrors a bucket. `size` is then the file's: the object is
+not the one that was seen before it has the same size, an earlier one of its key is no answer.
+"""
+
 BASELINE_REVISION = 0
 """`known_revision` of an object that lay in the bucket before any rule looked at it."""
 
@@ -46,6 +54,11 @@ class ObjectEvent:
     growing: bool = False
     happened_at: datetime | None = None
     hearsay: bool = False
+
+    @property
+    def listed(self) -> bool:
+        """Whether a listing brought it, and not a notification."""
+        return self.event_name == LISTED
 
     @property
     def decided(self) -> bool:

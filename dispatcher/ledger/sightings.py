@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GONE_AFTER = timedelta(hours=1)
 RETRY_LIMIT = timedelta(minutes=5)
+_TIMES = ("modified_at", "happened_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,14 @@ def due(tx: Connection, now: datetime, *, limit: int) -> list[Sighting]:
     ]
 
 
+def waits_for(tx: Connection, bucket: str, keys: Iterable[str]) -> set[str]:
+    """Return which of these keys a sighting waits for; at most a batch of them."""
+    wanted = [encode_key(key) for key in keys]
+    table = sightings.c
+    found = tx.scalars(select(table.key).where(table.bucket == bucket, table.key.in_(wanted)))
+    return {decode_key(raw) for raw in found}
+
+
 def waiting(tx: Connection) -> int:
     """Return how many sightings wait."""
     return tx.scalar(select(func.count()).select_from(sightings)) or 0
@@ -119,20 +128,14 @@ def _same(sighting: Sighting) -> ColumnElement[bool]:
 
 def _text(event: ObjectEvent) -> str:
     fields = {name: value for name, value in asdict(event).items() if name not in {"bucket", "key", "source"}}
-    fields["modified_at"] = None if event.modified_at is None else event.modified_at.isoformat()
+    for name in _TIMES:
+        at: datetime | None = fields[name]
+        fields[name] = None if at is None else at.isoformat()
     return json.dumps(fields)
 
 
 def _event(bucket: str, key: bytes, source: str, text: str) -> ObjectEvent:
     fields = json.loads(text)
-    modified_at = fields["modified_at"]
-    return ObjectEvent(
-        bucket=bucket,
-        key=decode_key(key),
-        etag=fields["etag"],
-        size=fields["size"],
-        modified_at=None if modified_at is None else datetime.fromisoformat(modified_at),
-        event_name=fields["event_name"],
-        source=source,
-        known_revision=fields["known_revision"],
-    )
+    for name in _TIMES:
+        fields[name] = None if fields[name] is None else datetime.fromisoformat(fields[name])
+    return ObjectEvent(bucket=bucket, key=decode_key(key), source=source, **fields)
