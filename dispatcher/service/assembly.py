@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dispatcher.core.settings import StoreApi
-from dispatcher.ledger import rulesets
+from dispatcher.ledger import announcing, rulesets
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.daemon import Daemon
+from dispatcher.service.deciding import Deciding
 from dispatcher.service.intake import Intake
 from dispatcher.service.logs import get_logger
+from dispatcher.service.opening import coverage_of, make_listener, open_sources
 from dispatcher.service.permits import ReadPermits
 from dispatcher.service.polling import Poll
 from dispatcher.service.routes import target_of
@@ -51,12 +53,28 @@ def assemble(
     tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
     worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock)
     wake = (lambda: None) if worker is None else worker.wake
-    intake = Intake(ledger, settings.rules, registered.first_revision, clock, wake, shadow=shadow)
+    with ledger.write() as tx:
+        since = rulesets.since(tx)
+        announcing.uncover(tx, coverage_of(settings).announced)
+    intake = Intake(
+        ledger, settings.rules, registered.first_revision, clock, wake, shadow, since, coverage_of(settings)
+    )
     stores = open_buckets(settings)
     polls = make_polls(settings, ledger, intake, stores, registered)
     sweeper = Sweeper(settings, ledger, tasks, clock, stop)
-    upkeep = Upkeep(settings, ledger, tasks, stores, intake, sweeper, clock, stop)
-    return Daemon(settings, ledger, polls, worker, upkeep, stop)
+    daemon = Daemon(
+        settings=settings,
+        ledger=ledger,
+        polls=polls,
+        sources=open_sources(settings, ledger, registered),
+        intake=intake,
+        worker=worker,
+        deciding=Deciding(ledger, stores, intake, clock, stop),
+        upkeep=Upkeep(settings, ledger, tasks, sweeper, clock, stop),
+        stop=stop,
+    )
+    daemon.listener = make_listener(settings, intake, clock, daemon.fail)
+    return daemon
 
 
 def _pause(stop: threading.Event, seconds: float) -> None:
@@ -108,8 +126,10 @@ def keys_of(settings: Settings, bucket: BucketSettings) -> Callable[[], Credenti
 def make_polls(
     settings: Settings, ledger: Ledger, intake: Intake, stores: Mapping[str, StoreBucket], registered: Registered
 ) -> tuple[Poll, ...]:
-    """Return one poll for each bucket; they share the month's requests."""
+    """Return one poll for each bucket, none where polling is off; they share the month's requests."""
     polls: list[Poll] = []
+    if settings.poll is None:
+        return ()
     for name, store in stores.items():
         rules = [rule for rule in settings.rules.rules if rule.input.bucket == name]
         polls.append(

@@ -77,17 +77,8 @@ class Scene:
     def sweeper(self) -> Sweeper:
         return Sweeper(self.settings, self.ledger, self.tasks, self.clock, self.stop, chance=lambda: 0.5)
 
-    def upkeep(self, stores: Any = None) -> Upkeep:
-        return Upkeep(
-            self.settings,
-            self.ledger,
-            self.tasks,
-            stores or {},
-            self.intake(),
-            self.sweeper(),
-            self.clock,
-            self.stop,
-        )
+    def upkeep(self) -> Upkeep:
+        return Upkeep(self.settings, self.ledger, self.tasks, self.sweeper(), self.clock, self.stop)
 
     def rows(self) -> list[DispatchView]:
         with self.ledger.read() as tx:
