@@ -102,6 +102,10 @@ class QueueMissingError(DispatcherError):
     exit_code = ExitCode.CONFIG
 
 
+class FolderError(ServiceUnavailableError):
+    """A watched directory cannot be read or watched; its files stay where they are and are seen later."""
+
+
 class LedgerError(DispatcherError):
     """The ledger cannot be used as it is (full disk, damage, wrong version, locked)."""
 
