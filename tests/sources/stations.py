@@ -11,6 +11,7 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote_plus
 
@@ -28,7 +29,9 @@ from dispatcher.sources.smq import open_smq
 from dispatcher.sources.sqs import SqsQueue, open_sqs
 from tests.service.fakes import make_rule, make_settings
 from tests.sources import test_queue, test_sqs
+from tests.sources.folder_station import folder_source, folder_station
 from tests.sources.smq_server import Clock, SmqServer
+from tests.sources.webhook_station import webhook_source, webhook_station
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -299,10 +302,23 @@ def poll_station(ledger: Ledger) -> Iterator[Station]:
         client.delete_bucket(Bucket=BUCKET)
 
 
-STATIONS: dict[str, Callable[[Ledger], Any]] = {"poll": poll_station, "smq": smq_station, "sqs": sqs_station}
-"""A context manager for each source. Webhooks and folders stand here too."""
+STATIONS: dict[str, Callable[[Ledger], Any]] = {
+    "folder": folder_station,
+    "folder-polled": partial(folder_station, polling="yes"),
+    "poll": poll_station,
+    "smq": smq_station,
+    "sqs": sqs_station,
+    "webhook": webhook_station,
+}
+"""A context manager for each source."""
 
-OPENERS: dict[str, Callable[..., Source]] = {"poll": poll_source, "smq": smq_source, "sqs": sqs_source}
+OPENERS: dict[str, Callable[..., Source]] = {
+    "folder": folder_source,
+    "poll": poll_source,
+    "smq": smq_source,
+    "sqs": sqs_source,
+    "webhook": webhook_source,
+}
 """What opens the source in a process of its own, by `Station.process`, with `Station.describe` as arguments."""
 
 
