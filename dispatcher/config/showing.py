@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from dispatcher.core.rules import Existing, Rule
     from dispatcher.core.settings import BucketSettings, HttpSettings, PollSettings, Settings
 
-_QUEUE_ACTIONS = ("mns:ReceiveMessage", "mns:DeleteMessage", "mns:ChangeMessageVisibility")
+_QUEUE_ACTIONS = (
+    "mns:ReceiveMessage",
+    "mns:BatchReceiveMessage",
+    "mns:DeleteMessage",
+    "mns:BatchDeleteMessage",
+    "mns:ChangeMessageVisibility",
+)
 _IMS_ACTIONS = ("ice:StartWorkflow", "ice:ListWorkflowTasks", "ice:GetWorkflowTask")
 
 
