@@ -12,9 +12,7 @@ LISTED = "Listed"
 """`event_name` of what a listing brings."""
 
 FILE_WRITTEN = "FileWritten"
-"""`event_name` of a file in a folder that mirrors a bucket. `size` is then the file's: the object is
-not the one that was seen before it has the same size, an earlier one of its key is no answer.
-"""
+"""`event_name` of a file in a folder that mirrors a bucket; `size` is then the file's."""
 
 BASELINE_REVISION = 0
 """`known_revision` of an object that lay in the bucket before any rule looked at it."""
@@ -59,6 +57,12 @@ class ObjectEvent:
     def listed(self) -> bool:
         """Whether a listing brought it, and not a notification."""
         return self.event_name == LISTED
+
+    def may_be(self, size: int) -> bool:
+        """Tell whether an object of this size can be what was seen. One that has not the size of its file
+        is an earlier one of the same key: the file has not arrived yet.
+        """
+        return self.event_name != FILE_WRITTEN or self.size == size
 
     @property
     def decided(self) -> bool:

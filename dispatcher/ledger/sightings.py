@@ -1,6 +1,7 @@
 """Sightings that cannot be decided yet: their content is unknown until the object itself is asked.
 
-Recorded is acknowledged: a sighting stays until it is decided, or its object was missing for an hour.
+Recorded is acknowledged: a sighting stays until it is decided, or its object was missing for an hour (a day
+for a file that has to be carried to its bucket first).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, select, update
 
-from dispatcher.core.events import ObjectEvent, decode_key, encode_key
+from dispatcher.core.events import FILE_WRITTEN, ObjectEvent, decode_key, encode_key
 from dispatcher.ledger.tables import sightings
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
 GONE_AFTER = timedelta(hours=1)
+FILE_GONE_AFTER = timedelta(hours=24)
+"""For a file of a folder: whoever carries it to the bucket may have many others to carry first."""
 RETRY_LIMIT = timedelta(minutes=5)
 _TIMES = ("modified_at", "happened_at")
 
@@ -100,9 +103,10 @@ def postpone(tx: Connection, sighting: Sighting, now: datetime) -> None:
 
 
 def missing(tx: Connection, sighting: Sighting, now: datetime) -> bool:
-    """Note that the object does not exist; True if it has been so for an hour: the sighting is dropped (GONE)."""
+    """Note that the object does not exist; True if it has been so for long enough: the sighting is dropped (GONE)."""
     since = sighting.missing_since or now
-    if now - since >= GONE_AFTER:
+    patience = FILE_GONE_AFTER if sighting.event.event_name == FILE_WRITTEN else GONE_AFTER
+    if now - since >= patience:
         return resolve(tx, sighting)
     _again(tx, sighting, now, missing_since=since)
     return False

@@ -62,7 +62,8 @@ class Deciding:
         if store is None or self.stop.is_set():
             return Absent()
         try:
-            return store.head(sighting.event.key, self.stop) or Absent()
+            head = store.head(sighting.event.key, self.stop)
+            return head if head is not None and sighting.event.may_be(head.size) else Absent()
         except LedgerError:
             raise
         except DispatcherError as error:
@@ -95,7 +96,10 @@ class Deciding:
 
 def _decided(event: ObjectEvent, found: ObjectHead) -> ObjectEvent:
     """Return the sighting with the content that the store told."""
-    return replace(event, etag=found.etag, size=found.size, modified_at=found.modified_at, hearsay=False)
+    growing = event.growing or found.growing
+    return replace(
+        event, etag=found.etag, size=found.size, modified_at=found.modified_at, growing=growing, hearsay=False
+    )
 
 
 def _tell(gone: Sequence[Sighting], refused: Sequence[tuple[Sighting, DispatcherError]]) -> None:
