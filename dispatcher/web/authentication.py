@@ -7,6 +7,7 @@ Each refuses by RefusedError; secrets are compared in constant time.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from dispatcher.web.requests import RequestHead
 
 EVENTBRIDGE_HEADER = "x-eventbridge-signature-token"
-_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_CHALLENGE = {"WWW-Authenticate": 'Bearer, Basic realm="notifications"'}
 
 
 class Check(Protocol):
@@ -59,7 +60,7 @@ def check_of(authentication: Authentication, certificates: Certificates, fetch: 
         case NoAuthentication():
             return _Anyone()
         case BearerToken(secret):
-            return _Token("authorization", secret, scheme="bearer")
+            return _Authorization(secret)
         case EventBridgeToken(secret):
             return _Token(EVENTBRIDGE_HEADER, secret)
         case Hmac(secret, header):
@@ -86,24 +87,39 @@ class _Anyone:
 
 
 @dataclass(frozen=True, slots=True)
+class _Authorization:
+    """The secret as a bearer token; or as the password, with any user, of a sender that can only put it in its URL."""
+
+    may_block: ClassVar[bool] = False
+    secret: Secret
+
+    def admit(self, head: RequestHead) -> None:
+        scheme, _, given = (head.header("authorization") or "").partition(" ")
+        match scheme.lower():
+            case "bearer":
+                token = given.strip().encode("latin-1")
+            case "basic":
+                token = _password(given.strip())
+            case _:
+                raise RefusedError(HTTPStatus.UNAUTHORIZED, "there is no bearer token", _CHALLENGE)
+        if not _same(token, self.secret.value.encode()):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong", _CHALLENGE)
+
+    def verify(self, head: RequestHead, body: bytes, now: datetime) -> Admission:  # noqa: ARG002 - `admit` saw all
+        return Deliver(body)
+
+
+@dataclass(frozen=True, slots=True)
 class _Token:
-    """A header that holds a secret, after a scheme's name if there is one."""
+    """A header that holds the secret alone."""
 
     may_block: ClassVar[bool] = False
     header: str
     secret: Secret
-    scheme: str | None = None
 
     def admit(self, head: RequestHead) -> None:
-        given = head.header(self.header)
-        if given is None:
-            raise RefusedError(HTTPStatus.UNAUTHORIZED, f"header {self.header} is missing", _CHALLENGE)
-        if self.scheme is not None:
-            scheme, _, given = given.partition(" ")
-            if scheme.lower() != self.scheme:
-                raise RefusedError(HTTPStatus.UNAUTHORIZED, f"header {self.header} is no bearer token", _CHALLENGE)
-        if not _same(given.strip().encode("latin-1"), self.secret.value.encode()):
-            raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong", _CHALLENGE)
+        if not _same(head.required(self.header).encode("latin-1"), self.secret.value.encode()):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "the token is wrong")
 
     def verify(self, head: RequestHead, body: bytes, now: datetime) -> Admission:  # noqa: ARG002 - `admit` saw all
         return Deliver(body)
@@ -130,6 +146,14 @@ class _BodyHmac:
         return Deliver(body)
 
 
+def _password(credentials: str) -> bytes:
+    """Return the password of Basic credentials; what is no such thing has an empty one."""
+    try:
+        return base64.b64decode(credentials, validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
 def _same(given: bytes, expected: bytes) -> bool:
-    """Compare in a time that tells nothing, the lengths included."""
-    return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(expected).digest())
+    """Compare in a time that tells nothing, the lengths included. Nothing is the same as an empty secret."""
+    return bool(expected) and hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(expected).digest())

@@ -9,7 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -137,17 +137,35 @@ def test_each_path_has_its_own_source_and_authentication(listen: Listen, inbox: 
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xe9", "Bearer  "],
+    [
+        *(None, "", "Bearer", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xe9", "Bearer  "),
+        *("Basic", "Basic !!!", "Basic \xe9", f"Digest {TOKEN}"),
+        *("Basic " + base64.b64encode(text.encode()).decode() for text in (TOKEN, f"{TOKEN}:", "user:wrong", ":")),
+    ],
 )
 def test_a_wrong_bearer_token_is_refused(listen: Listen, inbox: Inbox, header: str | None) -> None:
     answer = listen().post(BODY, {} if header is None else {"Authorization": header})
     assert answer.status == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert inbox.taken == []
+
+
+@pytest.mark.parametrize("authentication", [BearerToken(Secret("")), EventBridgeToken(Secret(""))])
+@pytest.mark.parametrize("header", ["Bearer ", "Basic Og==", ""])
+def test_an_empty_secret_opens_nothing(listen: Listen, inbox: Inbox, authentication: Any, header: str) -> None:
+    listener = listen(WebhookSettings("empty", PATH, authentication))
+    assert listener.post(BODY, {"Authorization": header, "x-eventbridge-signature-token": ""}).status == 401
     assert inbox.taken == []
 
 
 def test_the_schemes_name_has_no_case(listen: Listen) -> None:
     assert listen().post(BODY, {"Authorization": f"bearer {TOKEN}"}).status == 204
+
+
+def test_the_token_may_be_the_password_in_a_senders_url(listen: Listen, inbox: Inbox) -> None:
+    credentials = base64.b64encode(f"ceph:{TOKEN}".encode()).decode()
+    assert listen().post(BODY, {"Authorization": f"Basic {credentials}"}).status == 204
+    assert len(inbox.taken) == 1
 
 
 def test_a_wrong_token_is_refused_before_the_body_is_sent(listen: Listen) -> None:
