@@ -187,6 +187,8 @@ def settle_bucket(facts: BucketFacts, ims_endpoint: str | None) -> BucketSetting
     if on_oss and addressing == "path":
         return f"bucket {facts.name} lies on OSS, which refuses addressing: path; take it out"
     api = StoreApi(model.api) if model is not None else StoreApi.S3
+    if api is StoreApi.OSS and (fault := _fault_of_native(facts.name, written, regions)):
+        return fault
     region = regions[0] if regions else OTHER_STORE_REGION
     ims_region = _ims_region(ims_endpoint) or region
     return BucketSettings(
@@ -200,6 +202,18 @@ def settle_bucket(facts: BucketFacts, ims_endpoint: str | None) -> BucketSetting
         credentials=facts.credentials,
         api=api,
     )
+
+
+def _fault_of_native(name: str, endpoint: str | None, regions: tuple[str, ...]) -> str | None:
+    """Return what keeps a bucket from being reached by OSS's own API, None if nothing does."""
+    if not regions:
+        return f"bucket {name} has api: oss, whose signature names the region; write the bucket's region"
+    if endpoint is not None and _host(endpoint).lower().startswith("s3.oss-"):
+        return (
+            f"bucket {name} has api: oss, and its endpoint speaks S3; write it without the s3. in front,"
+            " or take api: oss out"
+        )
+    return None
 
 
 def _regions(facts: BucketFacts, *, on_oss: bool) -> tuple[str, ...]:

@@ -210,6 +210,20 @@ def test_the_policy_grants_the_queue(tmp_path: Path) -> None:
     assert "acs:mns:*:*:/queues/q/messages" in shown
 
 
+def test_the_native_api_is_not_spoken_at_an_s3_endpoint(tmp_path: Path) -> None:
+    said = refused(tmp_path, "{type: poll}", "buckets: [{name: m, api: oss, endpoint: s3.oss-cn-x.aliyuncs.com}]\n")
+    assert "without the s3. in front" in said
+
+
+def test_the_native_api_needs_a_region_to_sign_for(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    bucket = "{name: m, api: oss, endpoint: oss.intranet.example}"
+    rule = "{name: r, input: 'oss://m/in/', workflow: {id: w, media_url: 'oss://x/{key}'}}"
+    file.write_text(f"buckets: [{bucket}]\nims: {{endpoint: ice.cn-x.aliyuncs.com}}\nrules: [{rule}]\n", "utf-8")
+    with pytest.raises(ConfigError, match="write the bucket's region"):
+        load(file, {})
+
+
 def test_the_native_api_has_its_own_endpoint(tmp_path: Path) -> None:
     settings = read(tmp_path, "{type: poll}", "buckets: [{name: m, api: oss}]\n")
     bucket = settings.buckets["m"]
