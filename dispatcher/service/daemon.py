@@ -32,6 +32,7 @@ LOOK_EVERY = timedelta(seconds=1)
 """Between two looks at what upkeep has to do; what is due when stands in the ledger."""
 DECIDE_EVERY = timedelta(milliseconds=250)
 """Between two looks for sightings to decide: how late a notification starts its object at most."""
+COUNT_EVERY = timedelta(minutes=1)
 CLEAN_EVERY = timedelta(minutes=10)
 LEDGER_PAUSE = timedelta(seconds=5)
 
@@ -64,12 +65,13 @@ class Daemon:
             self.stop.set()
             self.drain(None, sender)
             raise
-        ticks = Ticks(len(self.polls) + 3, self.fail)
+        ticks = Ticks(len(self.polls) + 4, self.fail)
         for poll in self.polls:
             ticks.add(f"poll:{poll.bucket.name}", partial(poll.tick, self.stop))
         if self.worker is not None:
             ticks.add("upkeep", self._guarded(self.upkeep.tick, self._look_every()))
         ticks.add("sightings", self._guarded(self.deciding.tick, DECIDE_EVERY))
+        ticks.add("missed", self._guarded(self.upkeep.count_missed, COUNT_EVERY))
         ticks.add("clean", self._guarded(self.upkeep.clean, CLEAN_EVERY))
         ticks.start()
         get_logger().info(

@@ -64,7 +64,6 @@ class Upkeep:
 
     def clean(self) -> None:
         """Do what is due now and then: end the rows of removed rules, shrink what is old. Raises LedgerError."""
-        self.count_missed()
         self._repeat(self._end_some)
         self._repeat(self._prune_some)
 

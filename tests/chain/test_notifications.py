@@ -202,3 +202,43 @@ def test_a_first_start_fires_for_no_notification_of_what_was_there(chain: Chain)
     sender.send(["in/new.mp4"])
     chain.wait_until(lambda: chain.states()["started"] == 1 and undecided(chain) == 0, "the new object to start")
     assert chain.accepted() == Counter({("in/new.mp4", "wf-all"): 1})
+
+
+def test_a_pass_by_itself_starts_no_source_and_ends(chain: Chain) -> None:
+    sender = configure(chain, rule("all", "in/"))
+    assert chain.run_once() == 0
+    chain.put("in/a.mp4")
+    assert chain.run_once() == 0
+    assert chain.states() == Counter(started=1)
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        sender.send(["in/a.mp4"])
+
+
+def test_a_listener_whose_address_is_taken_ends_the_start_with_advice(chain: Chain) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        (chain.home / "hook.secret").write_text(TOKEN)
+        hook = "{type: webhook, path: /e, token_file: hook.secret}"
+        public = f'http: {{public: {{listen: "127.0.0.1:{holder.getsockname()[1]}"}}}}'
+        chain.configure(
+            rule("all", "in/"),
+            replaced={"sources: [{type: poll, every: 1s}]": f"sources: [{hook}]\n{public}"},
+        )
+        assert chain.start().wait(timeout=60) == 69
+    assert "address" in chain.log.read_text()
+
+
+def test_a_body_that_means_nothing_waits_in_quarantine_and_the_next_is_taken(chain: Chain) -> None:
+    sender = configure(chain, rule("all", "in/"), every="never")
+    chain.start()
+    chain.wait_until(lambda: bool(chain.log_lines("daemon.ready")), "the daemon")
+    chain.put("in/a.mp4")
+    answer = sender._pool.request(
+        "POST", sender._url, body=b"means nothing", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    assert answer.status // 100 == 2
+    sender.send(["in/a.mp4"])
+    chain.wait_until(lambda: chain.states()["started"] == 1, "the object to start")
+    (kept,) = json.loads(chain.command("quarantine", "list", "-o", "json").stdout)
+    assert kept["bytes"] == len(b"means nothing")
