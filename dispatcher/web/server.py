@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 128
 _START_WITHIN = 10.0
-_STOP_GRACE = 5
+_STOP_GRACE = 3
 """Seconds in which requests that are being answered may end when the listener stops."""
 
 

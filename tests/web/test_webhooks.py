@@ -500,6 +500,20 @@ def test_stopping_does_not_wait_for_idle_or_slow_clients(listen: Listen) -> None
         assert read_to_end(idle) == b""
 
 
+def test_stopping_gives_up_a_body_that_does_not_come(
+    listen: Listen, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dispatcher.web.server._STOP_GRACE", 0)
+    listener = listen(limits=WebLimits(body_within=3600))
+    with listener.connect() as slow:
+        slow.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 100")  # it waits for the body now
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(listener.server.stop).result(10)
+        assert b" 204 " not in read_to_end(slow)
+    assert inbox.taken == []
+
+
 def test_an_address_that_is_taken_is_told(listen: Listen) -> None:
     taken = listen().server.address
     with pytest.raises(ServiceUnavailableError, match=f"cannot listen on 127.0.0.1:{taken.port}") as raised:
