@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote_plus
 
 import boto3
 from moto.server import ThreadedMotoServer
@@ -51,6 +50,11 @@ def make_intake(ledger: Ledger) -> Intake:
     settings = make_settings(make_rule("r", ROOT, BUCKET))
     registered = register(settings, ledger, datetime.now(UTC))
     return Intake(ledger, settings.rules, registered.first_revision, lambda: datetime.now(UTC), lambda: None)
+
+
+def just_now() -> str:
+    """The time of an event, later than that of the rules: what is older is none of theirs."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Station(Protocol):
@@ -121,7 +125,7 @@ class SmqStation:
     process: str = "smq"
 
     def announce(self, *keys: str) -> None:
-        self.server.send(*(test_queue.notification(key).replace('"b"', f'"{BUCKET}"') for key in keys))
+        self.server.send(*(test_queue.notification(key, bucket=BUCKET, at=just_now()) for key in keys))
 
     def run(self, take: Callable[[Batch], object], stop: threading.Event) -> None:
         run_queue(smq_source(self.ledger, **self.describe()), self.asked, take, stop)
@@ -188,7 +192,7 @@ class SqsStation:
 
     def announce(self, *keys: str) -> None:
         for key in keys:
-            body = test_sqs.notification(quote_plus(key, safe="/")).replace('"b"', f'"{BUCKET}"')
+            body = test_sqs.notification(test_sqs.quoted(key), bucket=BUCKET, at=just_now())
             self.client.send_message(QueueUrl=self.queue_url, MessageBody=body)
 
     def run(self, take: Callable[[Batch], object], stop: threading.Event) -> None:

@@ -44,14 +44,14 @@ class Impatient(threading.Event):
         return self.is_set()
 
 
-def notification(*keys: str) -> str:
+def notification(*keys: str, bucket: str = "b", at: str = "2026-03-14T11:00:00.000Z") -> str:
     events = [
         {
             "eventName": "ObjectCreated:PutObject",
             "eventSource": "acs:oss",
-            "eventTime": "2026-03-14T11:00:00.000Z",
+            "eventTime": at,
             "eventVersion": "1.0",
-            "oss": {"bucket": {"name": "b"}, "object": {"key": key, "eTag": "D41D8CD9", "size": 7}},
+            "oss": {"bucket": {"name": bucket}, "object": {"key": key, "eTag": "D41D8CD9", "size": 7}},
             "region": "cn-hangzhou",
         }
         for key in keys

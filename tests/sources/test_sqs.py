@@ -7,6 +7,7 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 import boto3
 import pytest
@@ -29,18 +30,23 @@ TEST_EVENT = json.dumps(
 )
 
 
-def notification(*keys: str) -> str:
+def notification(*keys: str, bucket: str = "b", at: str = "2026-03-14T11:00:00.000Z") -> str:
     records = [
         {
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
-            "eventTime": "2026-03-14T11:00:00.000Z",
+            "eventTime": at,
             "eventName": "ObjectCreated:Put",
-            "s3": {"bucket": {"name": "b"}, "object": {"key": key, "size": 7, "eTag": "d4", "sequencer": "00"}},
+            "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 7, "eTag": "d4", "sequencer": "00"}},
         }
         for key in keys
     ]
     return json.dumps({"Records": records})
+
+
+def quoted(key: str) -> str:
+    """A key as S3 spells it in an event."""
+    return quote_plus(key, safe="/")
 
 
 @pytest.fixture(scope="module")
