@@ -88,6 +88,24 @@ class BucketMissingError(DispatcherError):
     """When, by the store's clock, if it said so."""
 
 
+class QueueError(ServiceUnavailableError):
+    """A queue does not answer, or answers with a failure; its messages stay where they are."""
+
+
+class QueueDeniedError(CredentialsError):
+    """The queue service refuses these credentials for this queue."""
+
+
+class QueueMissingError(DispatcherError):
+    """The queue does not exist on this endpoint."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class FolderError(ServiceUnavailableError):
+    """A watched directory cannot be read or watched; its files stay where they are and are seen later."""
+
+
 class LedgerError(DispatcherError):
     """The ledger cannot be used as it is (full disk, damage, wrong version, locked)."""
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from dispatcher.core.calls import Endpoint, ServiceTask, TaskQuery, WorkflowCall
+    from dispatcher.core.decoding import Acceptance, Format
     from dispatcher.core.events import ObjectEvent
     from dispatcher.core.outcomes import Outcome
     from dispatcher.core.segments import RootState, SegmentHead, SnapshotChange
@@ -23,16 +24,28 @@ def nothing_to_acknowledge() -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A body, or a part of one, that means nothing to us. `format` is what it was read as, None if nothing fits."""
+
+    source: str
+    body: bytes
+    reason: str
+    format: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Sightings that are committed together, with the source's progress.
 
-    Intake writes the dispatches of `events` and `progress` in one transaction and calls `ack`
-    only after the commit. A batch that is not acknowledged is brought again by its source.
+    Intake writes the dispatches of `events`, the quarantine of `undecodable` and `progress` in one
+    transaction and calls `ack` only after the commit. A batch that is not acknowledged is brought
+    again by its source. `ack` may raise DispatcherError: what it acknowledged is then brought again.
     """
 
     events: Sequence[ObjectEvent]
     progress: SnapshotChange | None = None
     ack: Callable[[], None] = nothing_to_acknowledge
+    undecodable: Sequence[Undecodable] = ()
 
 
 class Source(Protocol):
@@ -45,6 +58,18 @@ class Source(Protocol):
 
         Raises DispatcherError when the store or queue refuses or fails; what was yielded before
         stays valid, and iterating again brings what is missing.
+        """
+        ...
+
+
+class Receiver(Protocol):
+    """Takes bodies that were pushed to us. Thread-safe."""
+
+    def __call__(self, source: str, body: bytes, format: Format | None, accept: Acceptance) -> None:  # noqa: A002 - the word of the configuration
+        """Decode and commit; return only after the commit. Idempotent.
+
+        What means nothing is committed to quarantine and counts as taken. Raises DispatcherError
+        (LedgerError: the sender should try again later).
         """
         ...
 

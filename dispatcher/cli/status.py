@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dispatcher.core.dispatch import DispatchState
     from dispatcher.core.outcomes import TargetHealth
+    from dispatcher.ledger.announcing import Missed
     from dispatcher.ledger.budgeting import Budget
     from dispatcher.ledger.counting import OldestWaiting, StateCount
     from dispatcher.ledger.following import DoubleStart, ForeignStart
@@ -38,6 +39,8 @@ class Status:
     tasks: "Mapping[str | None, int]"
     dead_codes: "Mapping[str, int]"
     undecided: int
+    quarantined: "Mapping[str, int]"
+    missed: "Mapping[str, Missed]"
     oldest: "OldestWaiting | None"
     paused: "Mapping[str, TargetHealth]"
     holds: "Mapping[str, Hold]"
@@ -65,10 +68,12 @@ def status(ctx: typer.Context) -> None:
 
 def _read(tx: "Connection", at: datetime) -> Status:
     from dispatcher.ledger import (  # noqa: PLC0415 - SQLAlchemy
+        announcing,
         budgeting,
         counting,
         following,
         holds,
+        quarantine,
         rates,
         sightings,
         snapshots,
@@ -81,6 +86,8 @@ def _read(tx: "Connection", at: datetime) -> Status:
         tasks=counting.task_status_counts(tx),
         dead_codes=counting.dead_codes(tx),
         undecided=sightings.waiting(tx),
+        quarantined=quarantine.counts(tx),
+        missed=announcing.missed(tx),
         oldest=counting.oldest_waiting(tx),
         paused={target: each for target, each in rates.healths(tx).items() if each.paused_since is not None},
         holds=holds.held(tx),
@@ -116,6 +123,11 @@ def _json(found: Status) -> dict[str, Json]:
         "dead_codes": dict(found.dead_codes),
         "uncertain": sum(count for (state, _), count in by_state.items() if state == "uncertain"),
         "undecided_sightings": found.undecided,
+        "quarantined": [{"source": source, "count": count} for source, count in found.quarantined.items()],
+        "found_by_listing_only": [
+            {"bucket": bucket, "count": each.found_by_listing_only, "last_at": rfc3339(each.last_at)}
+            for bucket, each in found.missed.items()
+        ],
         "oldest_waiting": None
         if oldest is None
         else {
@@ -196,6 +208,11 @@ def _print(found: Status) -> None:
     )
     _print_if("dead, by code", ["code", "dispatches"], list(found.dead_codes.items()))
     paused = [(target, each.pause_reason, brief_time(each.trial_at)) for target, each in found.paused.items()]
+    _print_if(
+        "in quarantine (quarantine list)", ["source", "bodies that meant nothing"], list(found.quarantined.items())
+    )
+    missed = [(bucket, each.found_by_listing_only, brief_time(each.last_at)) for bucket, each in found.missed.items()]
+    _print_if("found by listing only: no notification came", ["bucket", "objects", "last counted"], missed)
     _print_if("paused targets", ["target", "why", "next trial"], paused)
     held = [(each.rule_id, each.reason, brief_time(each.since), each.detail) for each in found.holds.values()]
     _print_if("held rules (rules resume RULE)", ["rule", "reason", "since", "what was seen"], held)

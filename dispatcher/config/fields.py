@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 UNLIMITED = "unlimited"
 
 
-def _text(value: object, example: str) -> str:
+def text_of(value: object, example: str) -> str:
+    """Return a value that is text. Raises ValueError with the example."""
     if not isinstance(value, str):
         raise ValueError(f"expected text; write for example {example}")  # noqa: TRY004 - pydantic collects ValueErrors only
     return str(value)
@@ -41,7 +42,7 @@ def read_duration(value: object) -> timedelta:
     """Read `30s`, `5m`, `2h`, `7d`; never zero."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a duration needs its unit; write {value}s for seconds, or for example 5m")  # noqa: TRY004 - as above
-    duration = parse_duration(_text(value, "30s"))
+    duration = parse_duration(text_of(value, "30s"))
     if not duration:
         raise ValueError("a duration of nothing; write for example 30s")
     return duration
@@ -54,10 +55,16 @@ def read_settle(value: object) -> timedelta | None:
     return read_duration(value)
 
 
+NEVER = timedelta()
+"""`every: never`: buckets are not listed."""
+
+
 def read_every(value: object) -> timedelta | None:
-    """Read a duration of at least a second, or `auto` (None)."""
+    """Read a duration of at least a second, `auto` (None), or `never` (NEVER)."""
     if value == "auto":
         return None
+    if value == "never":
+        return NEVER
     duration = read_duration(value)
     if duration < timedelta(seconds=1):
         raise ValueError("listing more often than once a second is not taken; write auto, or for example 30s")
@@ -75,18 +82,18 @@ def read_rate(value: object) -> Rate:
     """Read `10/s`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a rate needs its time; write {value}/s for calls in a second")  # noqa: TRY004 - as above
-    return parse_rate(_text(value, "10/s"))
+    return parse_rate(text_of(value, "10/s"))
 
 
 def read_budget(value: object) -> int | None:
     """Read `10000/day`, or `unlimited` (None)."""
-    text = _text(value, "10000/day, or unlimited")
+    text = text_of(value, "10000/day, or unlimited")
     return None if text == UNLIMITED else parse_budget(text)
 
 
 def read_monthly(value: object) -> int:
     """Read `1M/month`."""
-    return parse_monthly(_text(value, "1M/month"))
+    return parse_monthly(text_of(value, "1M/month"))
 
 
 def whole(lowest: int, highest: int) -> Callable[[object], int]:
@@ -140,7 +147,7 @@ def read_existing(value: object) -> bool | datetime:
     if not isinstance(value, dict) or set(value) != {"since"}:
         raise ValueError(advice)
     try:
-        since = datetime.fromisoformat(_text(value["since"], "2026-01-01"))
+        since = datetime.fromisoformat(text_of(value["since"], "2026-01-01"))
         since = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("since is no date; write for example {since: 2026-01-01} or 2026-01-01T08:00:00Z") from None
@@ -149,7 +156,7 @@ def read_existing(value: object) -> bool | datetime:
 
 def read_pattern(value: object) -> str:
     """Read one gitwildmatch pattern."""
-    text = _text(value, '"**/.tmp/**"')
+    text = text_of(value, '"**/.tmp/**"')
     try:
         exclusion([text])
     except ValueError:
@@ -161,7 +168,7 @@ def read_pattern(value: object) -> str:
 
 def read_template(value: object) -> str:
     """Read a text with placeholders."""
-    text = _text(value, '"oss://{bucket}/{key}"')
+    text = text_of(value, '"oss://{bucket}/{key}"')
     parse_template(text)
     return text
 
@@ -188,7 +195,7 @@ def _check_json(value: object) -> None:
 
 def read_endpoint(value: object) -> str:
     """Read `host[:port]` (https) or a full http(s) URL, and return the URL without a path."""
-    text = _text(value, "ice.cn-hangzhou.aliyuncs.com")
+    text = text_of(value, "ice.cn-hangzhou.aliyuncs.com")
     scheme, mark, rest = text.partition("://")
     if not mark:
         scheme, rest = "https", text
@@ -211,7 +218,7 @@ def read_endpoint(value: object) -> str:
 
 def read_host(value: object) -> str:
     """Read a custom host name, as it stands in URLs: without scheme and path."""
-    text = _text(value, "media.example.com")
+    text = text_of(value, "media.example.com")
     if not text or "://" in text or any(mark in text for mark in "/?#@ \t"):
         raise ValueError("write only the host name, such as media.example.com")
     try:
@@ -220,7 +227,8 @@ def read_host(value: object) -> str:
         raise ValueError("the port is no number; write media.example.com or media.example.com:8080") from None
 
 
-def _schema(kind: str, description: str, *examples: str) -> WithJsonSchema:
+def described(kind: str, description: str, *examples: str) -> WithJsonSchema:
+    """Return what an editor shows of a kind of value."""
     return WithJsonSchema({"type": kind, "description": description, "examples": list(examples)})
 
 
@@ -238,16 +246,20 @@ Settle = Annotated[
     PlainValidator(read_settle),
     WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["5m"]}),
 ]
-Every = Annotated[timedelta | None, PlainValidator(read_every), _schema("string", "a duration, or auto", "auto", "30s")]
+Every = Annotated[
+    timedelta | None,
+    PlainValidator(read_every),
+    described("string", "a duration, auto, or never", "auto", "30s", "never"),
+]
 CallRate = Annotated[
-    Rate, PlainValidator(read_rate), _schema("string", "calls per second, minute or hour", "10/s", "600/m")
+    Rate, PlainValidator(read_rate), described("string", "calls per second, minute or hour", "10/s", "600/m")
 ]
 Budget = Annotated[
     int | None,
     PlainValidator(read_budget),
-    _schema("string", "starts per UTC day, or unlimited", "10000/day", UNLIMITED),
+    described("string", "starts per UTC day, or unlimited", "10000/day", UNLIMITED),
 ]
-Monthly = Annotated[int, PlainValidator(read_monthly), _schema("string", "requests per month", "1M/month")]
+Monthly = Annotated[int, PlainValidator(read_monthly), described("string", "requests per month", "1M/month")]
 Switch = Annotated[bool, PlainValidator(read_switch), WithJsonSchema({"type": "boolean"})]
 Extensions = Annotated[
     ExtensionSet,
@@ -280,11 +292,11 @@ ExistingObjects = Annotated[
         }
     ),
 ]
-Pattern = Annotated[str, PlainValidator(read_pattern), _schema("string", "gitwildmatch on the key", "**/.tmp/**")]
+Pattern = Annotated[str, PlainValidator(read_pattern), described("string", "gitwildmatch on the key", "**/.tmp/**")]
 MediaUrl = Annotated[
     str,
     PlainValidator(read_template),
-    _schema("string", "what IMS is to read, with placeholders", "oss://{bucket}/{key}"),
+    described("string", "what IMS is to read, with placeholders", "oss://{bucket}/{key}"),
 ]
 UserData = Annotated[
     dict[str, object],
@@ -294,10 +306,12 @@ UserData = Annotated[
 EndpointUrl = Annotated[
     str,
     PlainValidator(read_endpoint),
-    _schema("string", "host[:port] (https) or a full http(s) URL", "https://s3.oss-cn-hangzhou-internal.aliyuncs.com"),
+    described(
+        "string", "host[:port] (https) or a full http(s) URL", "https://s3.oss-cn-hangzhou-internal.aliyuncs.com"
+    ),
 ]
 Host = Annotated[
-    str, PlainValidator(read_host), _schema("string", "a custom domain of the bucket", "media.example.com")
+    str, PlainValidator(read_host), described("string", "a custom domain of the bucket", "media.example.com")
 ]
 
 

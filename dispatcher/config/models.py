@@ -8,10 +8,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from dispatcher.config import fields as kinds  # noqa: TC001 - pydantic reads the annotations
+from dispatcher.config.source_models import AnySource, HttpModel
+from dispatcher.config.strict import CredentialsModel, StrictModel
 from dispatcher.core.extensions import MEDIA
 from dispatcher.core.ratelimit import Rate
 
@@ -21,56 +23,32 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class CredentialsModel(_Model):
-    """Where keys come from. `default` is the provider's own chain."""
-
-    type: Literal["default", "access_key"] = "default"
-    access_key_id: kinds.Text | None = None
-    access_key_id_file: kinds.Text | None = None
-    access_key_secret: kinds.Text | None = None
-    access_key_secret_file: kinds.Text | None = None
-    security_token: kinds.Text | None = None
-    security_token_file: kinds.Text | None = None
-
-
-class BucketModel(_Model):
+class BucketModel(StrictModel):
     """One bucket. Only needed where a rule's URL does not tell everything."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", description="the bucket's name")]
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", examples=["cn-hangzhou"])] | None = None
     endpoint: kinds.EndpointUrl | None = None
     addressing: Literal["virtual", "path"] | None = None
-    api: Literal["s3"] = "s3"
-    hosts: list[kinds.Host] = []
+    api: Literal["s3", "oss"] = "s3"
+    hosts: list[kinds.Host] = Field(default_factory=list)
     credentials: CredentialsModel | None = None
 
 
-class ImsModel(_Model):
+class ImsModel(StrictModel):
     """Intelligent Media Services."""
 
     endpoint: kinds.EndpointUrl | None = None
 
 
-class PollModel(_Model):
-    """List the buckets regularly."""
-
-    type: Literal["poll"]
-    every: kinds.Every = Field(default_factory=lambda: None)
-    requests: kinds.Monthly = Field(default_factory=lambda: 1_000_000)
-
-
-class WorkflowModel(_Model):
+class WorkflowModel(StrictModel):
     """The workflow to start, and with what."""
 
     id: kinds.Text
     input_type: Literal["oss"] = "oss"
     media_url: kinds.MediaUrl = "oss://{bucket}/{key}"
     skip_input_verification: kinds.Switch = False
-    user_data: kinds.UserData = {}
+    user_data: kinds.UserData = Field(default_factory=dict)
 
 
 class _WorkflowForm:
@@ -90,16 +68,16 @@ class _WorkflowForm:
         return value if isinstance(value, dict) else {"id": value}
 
 
-class RuleModel(_Model):
+class RuleModel(StrictModel):
     """Which objects start which workflow."""
 
     name: kinds.Name
     id: kinds.Name | None = None
-    was: list[kinds.Name] = []
+    was: list[kinds.Name] = Field(default_factory=list)
     input: Annotated[str, Field(description="a key prefix where there is one bucket, or any URL form")]
     match: Literal["documented", "prefix"] | None = None
     extensions: kinds.Extensions = Field(default_factory=lambda: MEDIA)
-    exclude: list[kinds.Pattern] = []
+    exclude: list[kinds.Pattern] = Field(default_factory=list)
     min_size: kinds.Bytes = 1
     settle: kinds.Settle = Field(default_factory=lambda: None)
     existing: kinds.ExistingObjects = Field(default_factory=lambda: False)
@@ -108,19 +86,19 @@ class RuleModel(_Model):
     workflow: Annotated[WorkflowModel, _WorkflowForm()]
 
 
-class LimitsModel(_Model):
+class LimitsModel(StrictModel):
     """Rates of the account, for all rules together."""
 
     start_workflow: kinds.CallRate = Field(alias="StartWorkflow", default_factory=lambda: Rate(10))
     list_workflow_tasks: kinds.CallRate = Field(alias="ListWorkflowTasks", default_factory=lambda: Rate(5))
     get_workflow_task: kinds.CallRate = Field(alias="GetWorkflowTask", default_factory=lambda: Rate(5))
     concurrent_calls: kinds.ConcurrentCalls = 8
-    not_started_codes: list[kinds.Text] = []
+    not_started_codes: list[kinds.Text] = Field(default_factory=list)
     call_timeout: kinds.Duration = Field(default_factory=lambda: timedelta(seconds=10))
     drain_timeout: kinds.Duration = Field(default_factory=lambda: timedelta(seconds=30))
 
 
-class UncertainModel(_Model):
+class UncertainModel(StrictModel):
     """How a call without an answer is settled."""
 
     after: kinds.Duration = Field(default_factory=lambda: timedelta(seconds=60))
@@ -128,24 +106,25 @@ class UncertainModel(_Model):
     sweeps: kinds.Sweeps = 5
 
 
-class LedgerModel(_Model):
+class LedgerModel(StrictModel):
     """Where the ledger is, and how long finished rows keep their detail."""
 
     url: kinds.Text | None = None
     keep: kinds.Duration = Field(default_factory=lambda: timedelta(days=90))
 
 
-class ConfigModel(_Model):
+class ConfigModel(StrictModel):
     """The configuration of oss-dispatcher."""
 
     version: kinds.Version = 1
-    buckets: list[BucketModel] = []
+    buckets: list[BucketModel] = Field(default_factory=list)
     ims: ImsModel = Field(default_factory=ImsModel)
     credentials: CredentialsModel = Field(default_factory=CredentialsModel)
-    sources: list[PollModel] = Field(default_factory=lambda: [PollModel(type="poll")])
+    sources: list[AnySource] = Field(default_factory=list)
     rules: Annotated[list[RuleModel], Field(min_length=1)]
-    never_trigger: list[str] = []
+    never_trigger: list[str] = Field(default_factory=list)
     overlap: Literal["allow", "warn", "deny"] = "warn"
     limits: LimitsModel = Field(default_factory=LimitsModel)
     uncertain: UncertainModel = Field(default_factory=UncertainModel)
     ledger: LedgerModel = Field(default_factory=LedgerModel)
+    http: HttpModel = Field(default_factory=HttpModel)

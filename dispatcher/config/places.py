@@ -17,7 +17,7 @@ from dispatcher.core.location import (
     parse_location,
     parse_oss_host,
 )
-from dispatcher.core.settings import Addressing, BucketSettings
+from dispatcher.core.settings import Addressing, BucketSettings, StoreApi
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
@@ -186,18 +186,34 @@ def settle_bucket(facts: BucketFacts, ims_endpoint: str | None) -> BucketSetting
     addressing = model.addressing if model is not None else None
     if on_oss and addressing == "path":
         return f"bucket {facts.name} lies on OSS, which refuses addressing: path; take it out"
+    api = StoreApi(model.api) if model is not None else StoreApi.S3
+    if api is StoreApi.OSS and (fault := _fault_of_native(facts.name, written, regions)):
+        return fault
     region = regions[0] if regions else OTHER_STORE_REGION
     ims_region = _ims_region(ims_endpoint) or region
     return BucketSettings(
         name=facts.name,
         region=region,
-        endpoint=written or _default_endpoint(region, hints),
+        endpoint=written or _default_endpoint(region, hints, api),
         addressing=Addressing(addressing or ("virtual" if on_oss else "path")),
         on_oss=on_oss,
         ims=Endpoint(ims_region, ims_endpoint or f"https://ice.{ims_region}.aliyuncs.com"),
         hosts=tuple(model.hosts) if model is not None else (),
         credentials=facts.credentials,
+        api=api,
     )
+
+
+def _fault_of_native(name: str, endpoint: str | None, regions: tuple[str, ...]) -> str | None:
+    """Return what keeps a bucket from being reached by OSS's own API, None if nothing does."""
+    if not regions:
+        return f"bucket {name} has api: oss, whose signature names the region; write the bucket's region"
+    if endpoint is not None and _host(endpoint).lower().startswith("s3.oss-"):
+        return (
+            f"bucket {name} has api: oss, and its endpoint speaks S3; write it without the s3. in front,"
+            " or take api: oss out"
+        )
+    return None
 
 
 def _regions(facts: BucketFacts, *, on_oss: bool) -> tuple[str, ...]:
@@ -216,10 +232,10 @@ def _regions(facts: BucketFacts, *, on_oss: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(region for region in said if region is not None))
 
 
-def _default_endpoint(region: str, hints: Hints | None) -> str:
+def _default_endpoint(region: str, hints: Hints | None, api: StoreApi) -> str:
     """Return the public endpoint, or the internal one where every URL of the bucket is internal."""
-    internal = oss_endpoint(region, internal=True)
-    return internal if hints is not None and hints.endpoints == {internal} else oss_endpoint(region)
+    internal = hints is not None and hints.endpoints == {oss_endpoint(region, internal=True)}
+    return oss_endpoint(region, internal=internal, native=api is StoreApi.OSS)
 
 
 def _ims_region(endpoint: str | None) -> str | None:

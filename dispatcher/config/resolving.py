@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from dispatcher.config import models
 from dispatcher.config.places import BucketFacts, PlaceReader, Places, hints_of, settle_bucket
 from dispatcher.config.secrets import SecretReader
-from dispatcher.config.validation import validated_frame, validated_items
+from dispatcher.config.sources import SourceReader
+from dispatcher.config.validation import validated_frame, validated_items, validated_sources
 from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import ID_LENGTH
 from dispatcher.core.rendering import USER_DATA_LIMIT, render_user_data
@@ -16,7 +17,6 @@ from dispatcher.core.settings import (
     BucketSettings,
     LedgerSettings,
     OverlapPolicy,
-    PollSettings,
     Settings,
     UncertainSettings,
 )
@@ -47,18 +47,20 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
     credentials = secrets.credentials(frame.credentials, ("credentials",))
     settled = resolver.buckets(buckets, places, frame, secrets)
     resolver.check_names()
-    resolver.check_frame(frame)
     resolved = resolver.rules(rules, places)
+    written = validated_sources(root, faults)
+    reader = SourceReader(root, file.parent, places.names.buckets, secrets, faults)
+    http = reader.http(frame.http, written)
+    poll, sources = reader.poll(written), reader.sources(written, http)
     url = resolver.ledger_url(frame.ledger.url, env)
     faults.raise_if_any()
-    poll = frame.sources[0]
     return Settings(
         path=file,
         names=places.names,
         buckets=settled,
         rules=RuleSet(resolved, places.never_trigger),
         credentials=credentials,
-        poll=PollSettings(poll.every, poll.requests),
+        poll=poll,
         overlap=OverlapPolicy(frame.overlap),
         rates={
             Api.START_WORKFLOW: frame.limits.start_workflow,
@@ -71,6 +73,8 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
         drain_timeout=frame.limits.drain_timeout,
         uncertain=UncertainSettings(frame.uncertain.after, frame.uncertain.every, frame.uncertain.sweeps),
         ledger=LedgerSettings(url, frame.ledger.keep),
+        sources=sources,
+        http=http,
     )
 
 
@@ -161,13 +165,6 @@ class _Resolver:
                 self._fault(
                     ("rules", place, key), f"{word!r} is already the {key} of the rule in {line}; write another one"
                 )
-
-    def check_frame(self, frame: models.ConfigModel) -> None:
-        """There is exactly one source, since this version has one kind of them."""
-        if not frame.sources:
-            self._fault(("sources",), "nothing would ever be seen; write - type: poll, or take `sources` out")
-        elif len(frame.sources) > 1:
-            self._fault(("sources", 1), "buckets are polled once; keep one entry of type poll")
 
     def rules(self, found: Mapping[int, models.RuleModel], places: Places) -> list[Rule]:
         """Return the rules whose parts are all known."""

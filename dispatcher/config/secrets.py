@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
     from dispatcher.config.document import Node
-    from dispatcher.config.models import CredentialsModel
     from dispatcher.config.problems import Faults, Path
+    from dispatcher.config.strict import CredentialsModel
 
 _LARGEST = 64 * 1024
 
@@ -37,6 +37,11 @@ class SecretReader:
             if written is None:
                 self._fault(path, f"type: access_key needs {name} or {name}_file")
         return Credentials(key_id, Secret(secret) if secret else None, Secret(token) if token else None)
+
+    def secret(self, written: str | None, file: str | None, path: Path) -> Secret | None:
+        """Return the secret that is written under a path, or in the file of its twin `*_file`; None without either."""
+        value = self._value(written, file, path)
+        return None if value is None else Secret(value)
 
     def _value(self, written: str | None, file: str | None, path: Path) -> str | None:
         """Return the value; an unreadable one is "?" after its fault, so that it does not count as missing."""

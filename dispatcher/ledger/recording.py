@@ -27,7 +27,8 @@ class NewDispatch:
     """One rule applied to one object.
 
     `aliases` are the ids that the same object has under former names of the rule. With `settle` set, a
-    changed content waits until it has been still as long. `state` is PENDING, or SKIPPED with a reason.
+    changed content waits until it has been still as long, and the first content of a `growing` object too.
+    `state` is PENDING, or SKIPPED with a reason.
     """
 
     dispatch_id: str
@@ -41,6 +42,7 @@ class NewDispatch:
     modified_at: datetime | None
     aliases: tuple[str, ...] = ()
     settle: timedelta | None = None
+    growing: bool = False
     state: DispatchState = DispatchState.PENDING
     reason: StateReason | None = None
 
@@ -160,7 +162,7 @@ def _plan(plan: _Plan, item: NewDispatch, now: datetime) -> None:
             for other in siblings:
                 _supersede(plan, other)
             settle = item.settle
-            if settle is not None and any(now - other.first_seen_at < settle for other in siblings):
+            if settle is not None and (item.growing or any(now - other.first_seen_at < settle for other in siblings)):
                 reason, next_at = StateReason.SETTLING, now + settle
     row: dict[str, object] = {
         "dispatch_id": item.dispatch_id,
@@ -195,7 +197,10 @@ def _supersede(plan: _Plan, other: _Sibling) -> None:
 
 
 def _older(modified_at: datetime | None, other: datetime | None) -> bool:
-    return modified_at is not None and other is not None and modified_at < other
+    """Tell which content is older, by whole seconds: a HEAD tells no more, and listings of some stores do."""
+    if modified_at is None or other is None:
+        return False
+    return modified_at.replace(microsecond=0) < other.replace(microsecond=0)
 
 
 def lane_of(source: str, run: str) -> Lane:

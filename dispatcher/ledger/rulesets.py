@@ -97,6 +97,16 @@ def first_revisions(tx: Connection) -> dict[str, int]:
     return {row.rule_id: row.first_revision for row in rows}
 
 
+def since(tx: Connection) -> dict[str, datetime]:
+    """Return since when each current rule is there, by our clock."""
+    rows = tx.execute(
+        select(rules.c.rule_id, rule_sets.c.created_at)
+        .join(rule_sets, rule_sets.c.revision == rules.c.first_revision)
+        .where(rules.c.removed_revision.is_(None))
+    )
+    return {row.rule_id: row.created_at for row in rows}
+
+
 def mark_existing_done(tx: Connection, rule_id: str) -> None:
     """Remember that a rule got all objects that were there before it. Idempotent."""
     tx.execute(update(rules).where(rules.c.rule_id == rule_id).values(existing_done=True))

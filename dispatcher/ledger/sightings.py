@@ -1,6 +1,7 @@
 """Sightings that cannot be decided yet: their content is unknown until the object itself is asked.
 
-Recorded is acknowledged: a sighting stays until it is decided, or its object was missing for an hour.
+Recorded is acknowledged: a sighting stays until it is decided, or its object was missing for an hour (a day
+for a file that has to be carried to its bucket first).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, select, update
 
-from dispatcher.core.events import ObjectEvent, decode_key, encode_key
+from dispatcher.core.events import FILE_WRITTEN, ObjectEvent, decode_key, encode_key
 from dispatcher.ledger.tables import sightings
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
 GONE_AFTER = timedelta(hours=1)
+FILE_GONE_AFTER = timedelta(hours=24)
+"""For a file of a folder: whoever carries it to the bucket may have many others to carry first."""
 RETRY_LIMIT = timedelta(minutes=5)
+_TIMES = ("modified_at", "happened_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,14 @@ def due(tx: Connection, now: datetime, *, limit: int) -> list[Sighting]:
     ]
 
 
+def waits_for(tx: Connection, bucket: str, keys: Iterable[str]) -> set[str]:
+    """Return which of these keys a sighting waits for; at most a batch of them."""
+    wanted = [encode_key(key) for key in keys]
+    table = sightings.c
+    found = tx.scalars(select(table.key).where(table.bucket == bucket, table.key.in_(wanted)))
+    return {decode_key(raw) for raw in found}
+
+
 def waiting(tx: Connection) -> int:
     """Return how many sightings wait."""
     return tx.scalar(select(func.count()).select_from(sightings)) or 0
@@ -91,9 +103,10 @@ def postpone(tx: Connection, sighting: Sighting, now: datetime) -> None:
 
 
 def missing(tx: Connection, sighting: Sighting, now: datetime) -> bool:
-    """Note that the object does not exist; True if it has been so for an hour: the sighting is dropped (GONE)."""
+    """Note that the object does not exist; True if it has been so for long enough: the sighting is dropped (GONE)."""
     since = sighting.missing_since or now
-    if now - since >= GONE_AFTER:
+    patience = FILE_GONE_AFTER if sighting.event.event_name == FILE_WRITTEN else GONE_AFTER
+    if now - since >= patience:
         return resolve(tx, sighting)
     _again(tx, sighting, now, missing_since=since)
     return False
@@ -119,20 +132,14 @@ def _same(sighting: Sighting) -> ColumnElement[bool]:
 
 def _text(event: ObjectEvent) -> str:
     fields = {name: value for name, value in asdict(event).items() if name not in {"bucket", "key", "source"}}
-    fields["modified_at"] = None if event.modified_at is None else event.modified_at.isoformat()
+    for name in _TIMES:
+        at: datetime | None = fields[name]
+        fields[name] = None if at is None else at.isoformat()
     return json.dumps(fields)
 
 
 def _event(bucket: str, key: bytes, source: str, text: str) -> ObjectEvent:
     fields = json.loads(text)
-    modified_at = fields["modified_at"]
-    return ObjectEvent(
-        bucket=bucket,
-        key=decode_key(key),
-        etag=fields["etag"],
-        size=fields["size"],
-        modified_at=None if modified_at is None else datetime.fromisoformat(modified_at),
-        event_name=fields["event_name"],
-        source=source,
-        known_revision=fields["known_revision"],
-    )
+    for name in _TIMES:
+        fields[name] = None if fields[name] is None else datetime.fromisoformat(fields[name])
+    return ObjectEvent(bucket=bucket, key=decode_key(key), source=source, **fields)

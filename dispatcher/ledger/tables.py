@@ -161,6 +161,39 @@ sightings = Table(
     Index("ix_sightings_due", "due_at"),
 )
 
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # of the body: one that is brought again is no second row
+    Column("body", LargeBinary, nullable=False),
+    Column("format", Text),  # as which it was read; None: told by its marks
+    Column("reason", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("first_seen_at", UtcTime, nullable=False),
+    Column("last_seen_at", UtcTime, nullable=False),
+    Index("ix_quarantine_body", "source", "digest", unique=True),
+)
+
+unannounced = Table(
+    "unannounced",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("listed_at", UtcTime, nullable=False),  # when a listing brought it, and no notification had
+    Index("ix_unannounced_at", "listed_at"),
+    sqlite_with_rowid=False,
+)
+
+missed_notifications = Table(
+    "missed_notifications",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("found_by_listing_only", BigInteger, nullable=False),
+    Column("last_at", UtcTime, nullable=False),
+)
+
 rule_sets = Table(
     "rule_sets",
     metadata,

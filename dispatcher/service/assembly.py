@@ -5,19 +5,23 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dispatcher.ledger import rulesets
+from dispatcher.core.settings import StoreApi
+from dispatcher.ledger import announcing, rulesets
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.daemon import Daemon
+from dispatcher.service.deciding import Deciding
 from dispatcher.service.intake import Intake
 from dispatcher.service.logs import get_logger
+from dispatcher.service.opening import coverage_of, make_listener, open_sources
 from dispatcher.service.permits import ReadPermits
 from dispatcher.service.polling import Poll
 from dispatcher.service.routes import target_of
 from dispatcher.service.sweeping import Sweeper
 from dispatcher.service.upkeep import Upkeep
 from dispatcher.service.worker import Worker
-from dispatcher.sources.s3 import S3Bucket, keys_of_boto3
+from dispatcher.sources.opening import open_bucket
+from dispatcher.sources.s3 import keys_of_boto3
 from dispatcher.targets.alibaba import AlibabaClients, keys_of_alibaba
 from dispatcher.targets.tasks import AlibabaTasks
 from dispatcher.targets.workflow import WorkflowTarget
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import BucketSettings, Credentials, Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
+    from dispatcher.sources.store import StoreBucket
 
 
 def assemble(
@@ -52,12 +57,28 @@ def assemble(
     tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
     worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock)
     wake = (lambda: None) if worker is None else worker.wake
-    intake = Intake(ledger, settings.rules, registered.first_revision, clock, wake, shadow=shadow)
+    with ledger.write() as tx:
+        since = rulesets.since(tx)
+        announcing.uncover(tx, coverage_of(settings).announced)
+    intake = Intake(
+        ledger, settings.rules, registered.first_revision, clock, wake, shadow, since, coverage_of(settings)
+    )
     stores = open_buckets(settings)
     polls = make_polls(settings, ledger, intake, stores, registered)
     sweeper = Sweeper(settings, ledger, tasks, clock, stop)
-    upkeep = Upkeep(settings, ledger, tasks, stores, intake, sweeper, clock, stop)
-    return Daemon(settings, ledger, polls, worker, upkeep, stop)
+    daemon = Daemon(
+        settings=settings,
+        ledger=ledger,
+        polls=polls,
+        sources=open_sources(settings, ledger, registered),
+        intake=intake,
+        worker=worker,
+        deciding=Deciding(ledger, stores, intake, clock, stop),
+        upkeep=Upkeep(settings, ledger, tasks, sweeper, clock, stop),
+        stop=stop,
+    )
+    daemon.listener = make_listener(settings, intake, clock, daemon.fail)
+    return daemon
 
 
 def _pause(stop: threading.Event, seconds: float) -> None:
@@ -89,10 +110,10 @@ def register(settings: Settings, ledger: Ledger, now: datetime) -> Registered:
     return registered
 
 
-def open_buckets(settings: Settings) -> dict[str, S3Bucket]:
+def open_buckets(settings: Settings) -> dict[str, StoreBucket]:
     """Return the buckets that rules read, each with the keys it takes. Nothing is requested yet."""
     return {
-        name: S3Bucket(settings.buckets[name], keys_of(settings, settings.buckets[name]))
+        name: open_bucket(settings.buckets[name], keys_of(settings, settings.buckets[name]))
         for name in settings.rules.buckets()
     }
 
@@ -102,14 +123,17 @@ def keys_of(settings: Settings, bucket: BucketSettings) -> Callable[[], Credenti
     own = bucket.credentials
     if own is not None:
         return lambda: own
-    return keys_of_alibaba(settings.credentials) if bucket.on_oss else keys_of_boto3()
+    alibaba = bucket.on_oss or bucket.api is StoreApi.OSS
+    return keys_of_alibaba(settings.credentials) if alibaba else keys_of_boto3()
 
 
 def make_polls(
-    settings: Settings, ledger: Ledger, intake: Intake, stores: Mapping[str, S3Bucket], registered: Registered
+    settings: Settings, ledger: Ledger, intake: Intake, stores: Mapping[str, StoreBucket], registered: Registered
 ) -> tuple[Poll, ...]:
-    """Return one poll for each bucket; they share the month's requests."""
+    """Return one poll for each bucket, none where polling is off; they share the month's requests."""
     polls: list[Poll] = []
+    if settings.poll is None:
+        return ()
     for name, store in stores.items():
         rules = [rule for rule in settings.rules.rules if rule.input.bucket == name]
         polls.append(

@@ -12,19 +12,27 @@ from typing import TYPE_CHECKING
 from dispatcher.errors import DispatcherError, ExitCode
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.service.logs import get_logger
+from dispatcher.service.receiving import Receiving
 from dispatcher.service.ticks import Ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.engine import Ledger
+    from dispatcher.ports import Source
+    from dispatcher.service.deciding import Deciding
+    from dispatcher.service.intake import Intake
+    from dispatcher.service.opening import Listener
     from dispatcher.service.polling import Poll
     from dispatcher.service.upkeep import Upkeep
     from dispatcher.service.worker import Worker
 
 LOOK_EVERY = timedelta(seconds=1)
 """Between two looks at what upkeep has to do; what is due when stands in the ledger."""
+DECIDE_EVERY = timedelta(milliseconds=250)
+"""Between two looks for sightings to decide: how late a notification starts its object at most."""
+COUNT_EVERY = timedelta(minutes=1)
 CLEAN_EVERY = timedelta(minutes=10)
 LEDGER_PAUSE = timedelta(seconds=5)
 
@@ -36,36 +44,61 @@ class Daemon:
     settings: Settings
     ledger: Ledger
     polls: tuple[Poll, ...]
+    sources: tuple[Source, ...]
+    intake: Intake
     worker: Worker | None
+    deciding: Deciding
     upkeep: Upkeep
     stop: threading.Event
+    listener: Listener | None = None
     failure: BaseException | None = None
 
     def run_until_stopped(self) -> ExitCode:
-        """Run until a signal, then drain. A part that fails for good ends the process: a supervisor restarts it."""
+        """Run until a signal, then drain. A part that fails for good ends the process: a supervisor restarts it.
+
+        Sources of notifications start before the first pass: what is uploaded meanwhile is told by one of them.
+        """
         sender = self.start_worker()
-        ticks = Ticks(len(self.polls) + 2, self._failed)
+        try:
+            receivers = self.start_sources()
+        except DispatcherError:
+            self.stop.set()
+            self.drain(None, sender)
+            raise
+        ticks = Ticks(len(self.polls) + 4, self.fail)
         for poll in self.polls:
             ticks.add(f"poll:{poll.bucket.name}", partial(poll.tick, self.stop))
         if self.worker is not None:
             ticks.add("upkeep", self._guarded(self.upkeep.tick, self._look_every()))
+        ticks.add("sightings", self._guarded(self.deciding.tick, DECIDE_EVERY))
+        ticks.add("missed", self._guarded(self.upkeep.count_missed, COUNT_EVERY))
         ticks.add("clean", self._guarded(self.upkeep.clean, CLEAN_EVERY))
         ticks.start()
-        get_logger().info("daemon.ready", buckets=len(self.polls), rules=len(self.settings.rules.rules))
+        get_logger().info(
+            "daemon.ready", buckets=len(self.polls), sources=len(self.sources), rules=len(self.settings.rules.rules)
+        )
         self.stop.wait()
-        return self.drain(ticks, sender)
+        return self.drain(ticks, sender, receivers)
 
-    def drain(self, ticks: Ticks | None, sender: threading.Thread | None) -> ExitCode:
+    def drain(
+        self, ticks: Ticks | None, sender: threading.Thread | None, receivers: Sequence[threading.Thread] = ()
+    ) -> ExitCode:
         """Leave in this order: sightings, calls, ledger.
 
         First no new pass and no new look begins, and a running pass ends at its next batch, which is
-        committed whole: nothing is half recorded. Then the calls in flight end, each has a time-out, and
+        committed whole: nothing is half recorded. What is pushed to us is refused from now on, and what a
+        queue gave and was not committed comes again. Then the calls in flight end, each has a time-out, and
         their outcomes are written: nothing becomes uncertain by our leaving. The ledger, and with it the
         right to send, goes last (`run` closes it).
         """
         deadline = time.monotonic() + self.settings.drain_timeout.total_seconds()
         get_logger().info("daemon.draining", within_seconds=self.settings.drain_timeout.total_seconds())
+        if self.listener is not None:
+            self.listener.stop()
         drained = ticks is None or ticks.stop(deadline)
+        for receiver in receivers:
+            receiver.join(max(0.0, deadline - time.monotonic()))
+            drained = drained and not receiver.is_alive()
         if sender is not None and self.worker is not None:
             self.worker.wake()
             sender.join(max(0.0, deadline - time.monotonic()))
@@ -83,13 +116,19 @@ class Daemon:
         thread.start()
         return thread
 
+    def start_sources(self) -> list[threading.Thread]:
+        """Start a thread for each source of notifications, and the listener. Raises ServiceUnavailableError."""
+        if self.listener is not None:
+            self.listener.start()
+        return [Receiving(source, self.intake, self.fail).start(self.stop) for source in self.sources]
+
     def _work(self, worker: Worker) -> None:
         try:
             worker.run(self.stop)
         except Exception as error:  # noqa: BLE001 - top of a thread
-            self._failed(error)
+            self.fail(error)
 
-    def _failed(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Remember what ended a part, and end the others: half a dispatcher is worse than a restarted one."""
         if self.failure is None:
             self.failure = error

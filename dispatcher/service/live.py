@@ -19,7 +19,7 @@ from dispatcher.ledger.engine import Ledger
 from dispatcher.service.assembly import keys_of
 from dispatcher.service.explaining import Content, explain
 from dispatcher.service.waiting import why_no_row, why_not_started
-from dispatcher.sources.s3 import S3Bucket
+from dispatcher.sources.opening import open_bucket
 from dispatcher.targets.alibaba import AlibabaClients
 from dispatcher.targets.tasks import AlibabaTasks
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dispatcher.ledger.following import ForeignStart
     from dispatcher.ports import Tasks
     from dispatcher.service.explaining import Explanation, Judgement
-    from dispatcher.sources.s3 import ObjectHead
+    from dispatcher.sources.store import ObjectHead
 
 _TRIES = 2
 _MOST_TASKS = 20
@@ -109,7 +109,7 @@ class _Look:
             self.notes.append(f"bucket {name} is not in the configuration: the object was not looked at")
             return None
         try:
-            with closing(S3Bucket(bucket, keys_of(self.settings, bucket), attempts=_TRIES)) as store:
+            with closing(open_bucket(bucket, keys_of(self.settings, bucket), attempts=_TRIES)) as store:
                 head = store.head(key, threading.Event())
         except DispatcherError as error:
             self.notes.append(f"the object could not be looked at: {error.message} ({error.hint})")

@@ -26,11 +26,12 @@ def run_once(daemon: Daemon) -> ExitCode:
     """Make one pass over every bucket, drain, and return the exit code of the contract.
 
     Sightings and uncertain rows of earlier runs are looked after too, so that running again settles
-    what a run left behind.
+    what a run left behind. Sources of notifications have no end and are not started.
     """
     begun = daemon.upkeep.clock()
     sender = daemon.start_worker()
     daemon.upkeep.clean()
+    daemon.deciding.tick()
     if daemon.worker is not None:
         daemon.upkeep.tick()
     for poll in daemon.polls:

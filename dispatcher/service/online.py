@@ -16,7 +16,7 @@ from dispatcher.ledger.place import check_place, path_of
 from dispatcher.service.assembly import keys_of
 from dispatcher.service.findings import Finding, finding, gravest
 from dispatcher.service.probing import ServiceCheck
-from dispatcher.sources.s3 import S3Bucket
+from dispatcher.sources.opening import open_bucket
 from dispatcher.targets.alibaba import AlibabaClients
 from dispatcher.targets.tasks import AlibabaTasks
 from dispatcher.targets.workflow import WorkflowTarget
@@ -58,7 +58,7 @@ def _bucket(settings: Settings, bucket: BucketSettings) -> Iterator[Finding]:
     actions = ("oss:ListObjects", "oss:GetObject") if bucket.on_oss else ("s3:ListBucket", "s3:GetObject")
     doing, rules = actions[0], tuple(rule.id for rule in settings.rules.rules if rule.input.bucket == bucket.name)
     try:
-        with closing(S3Bucket(bucket, keys_of(settings, bucket), attempts=_TRIES)) as store:
+        with closing(open_bucket(bucket, keys_of(settings, bucket), attempts=_TRIES)) as store:
             for root in settings.rules.roots(bucket.name):
                 doing = actions[0]
                 answer = store.list(root, None, 1, stop)

@@ -5,39 +5,33 @@ Each `tick` does what is due and returns; it never waits for more work. All of i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dispatcher.core.outputs import loops
 from dispatcher.core.tracing import input_of
 from dispatcher.errors import DispatcherError, LedgerError
-from dispatcher.ledger import following, holds, pruning, rulesets, settling, sightings
+from dispatcher.ledger import announcing, following, holds, pruning, rulesets, settling
 from dispatcher.ledger.holds import HoldReason
-from dispatcher.ports import Batch
 from dispatcher.service.logs import get_logger
 from dispatcher.service.sweeping import FOLLOW_FOR, task_found, tell_evidence
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
-    from dispatcher.core.events import ObjectEvent
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.following import OutputCheck
-    from dispatcher.ledger.sightings import Sighting
     from dispatcher.ports import Tasks
-    from dispatcher.service.intake import Intake
     from dispatcher.service.sweeping import Sweeper
-    from dispatcher.sources.s3 import ObjectHead, S3Bucket
 
 STRAGGLERS = 50
 """Old unfinished tasks asked for in one tick, one call each."""
 STRAGGLER_EVERY = timedelta(minutes=10)
-UNDECIDED = 100
-"""Sightings decided by HEAD in one tick."""
 SWEEPS_KEPT = timedelta(days=7)
 REST = timedelta(seconds=30)
 """How long a part is left alone after a service refused or failed."""
@@ -50,8 +44,6 @@ class Upkeep:
     settings: Settings
     ledger: Ledger
     tasks: Tasks
-    stores: Mapping[str, S3Bucket]
-    intake: Intake
     sweeper: Sweeper
     clock: Callable[[], datetime]
     stop: threading.Event
@@ -61,7 +53,6 @@ class Upkeep:
     def tick(self) -> None:
         """Do what is due. Raises LedgerError only; what a service refuses is logged and tried again 30 s later."""
         for part in (
-            self.decide_sightings,
             self.sweeper.sweep_due,
             self.ask_for_stragglers,
             self.guard_loops,
@@ -82,38 +73,6 @@ class Upkeep:
         """Do what is due now and then: end the rows of removed rules, shrink what is old. Raises LedgerError."""
         self._repeat(self._end_some)
         self._repeat(self._prune_some)
-
-    # -- sightings without content -------------------------------------------------------------------
-
-    def decide_sightings(self) -> None:
-        """Ask the store for the content of objects whose sighting did not tell it."""
-        with self.ledger.read() as tx:
-            due = sightings.due(tx, self.clock(), limit=UNDECIDED)
-        for sighting in due:
-            if self.stop.is_set():
-                return
-            self._decide(sighting)
-
-    def _decide(self, sighting: Sighting) -> None:
-        event = sighting.event
-        store = self.stores.get(event.bucket)
-        try:
-            found = store.head(event.key, self.stop) if store is not None else None
-        except DispatcherError as error:
-            with self.ledger.write() as tx:
-                sightings.postpone(tx, sighting, self.clock())
-            get_logger().warning("sighting.postponed", bucket=event.bucket, key=event.key, error=error.message)
-            return
-        if found is None:
-            with self.ledger.write() as tx:
-                gone = sightings.missing(tx, sighting, self.clock())
-            if gone:
-                get_logger().warning("sighting.gone", bucket=event.bucket, key=event.key, source=event.source)
-            return
-        # Recorded first, then resolved: a crash between the two only repeats the first.
-        self.intake.take(Batch([_decided(event, found)]))
-        with self.ledger.write() as tx:
-            sightings.resolve(tx, sighting)
 
     # -- tasks ---------------------------------------------------------------------------------------
 
@@ -179,6 +138,30 @@ class Upkeep:
                 hint=f"put the output's folder under never_trigger:, then: rules resume {check.rule_id}",
             )
 
+    # -- what notifications missed ---------------------------------------------------------------------
+
+    def count_missed(self) -> None:
+        """Count the objects that only a listing brought, and of which no notification came in ten minutes."""
+        found: Counter[str] = Counter()
+
+        def some() -> int:
+            with self.ledger.write() as tx:
+                missed = announcing.count_missed(tx, self.clock())
+            found.update(bucket for bucket, _ in missed)
+            for bucket, key in missed:
+                get_logger().debug("notification.missed", bucket=bucket, key=key)
+            return len(missed)
+
+        self._repeat(some)
+        for bucket, number in found.items():
+            get_logger().warning(
+                "notifications.missed",
+                bucket=bucket,
+                found_by_listing_only=number,
+                hint="no notification came of these objects within ten minutes; the listing found them, so nothing"
+                " is lost: look at the bucket's event rules and the queue",
+            )
+
     # -- rows whose time is over -----------------------------------------------------------------------
 
     def _end_some(self) -> int:
@@ -199,8 +182,3 @@ class Upkeep:
         """Do one bounded transaction after another until nothing is left; others write in between."""
         while not self.stop.is_set() and some():
             pass
-
-
-def _decided(event: ObjectEvent, found: ObjectHead) -> ObjectEvent:
-    """Return the sighting with the content that the store told."""
-    return replace(event, etag=found.etag, size=found.size, modified_at=found.modified_at)

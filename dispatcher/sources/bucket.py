@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dispatcher.core.segments import RootState
-    from dispatcher.core.settings import BucketSettings
     from dispatcher.ports import SnapshotMemory
-    from dispatcher.sources.s3 import Answer
+    from dispatcher.sources.store import Answer
 
 
 class Lister(Protocol):
@@ -38,6 +37,16 @@ class Lister(Protocol):
     def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
         """Return the answer behind `token`, the first one for None. Raises DispatcherError."""
         ...
+
+
+class Listed(Protocol):
+    """What is listed: the name by which it is remembered, and where it is, for messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def endpoint(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class BucketSource:
     `revision` is that of the rule set. One thread at a time.
     """
 
-    bucket: BucketSettings
+    bucket: Listed
     root: str
     memory: SnapshotMemory
     lister: Lister

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core import listing
-from dispatcher.core.events import BASELINE_REVISION, ObjectEvent, decode_key
+from dispatcher.core.events import BASELINE_REVISION, LISTED, ObjectEvent, decode_key
 from dispatcher.core.segments import (
     FreshSegment,
     SegmentEdit,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from dispatcher.ports import SnapshotMemory
     from dispatcher.sources.walk import Piece
 
-EVENT_NAME = "Listed"
 _LOCAL = 64
 """Replaced segments whose hashes are read before the entries are looked up among all."""
 # Limits in multiples of the events of a batch: 20,000 candidates and 200,000 entries wait at most for a
@@ -245,9 +244,10 @@ class Membership:
             etag=listing.decode_raw_etag(entry.raw_etag),
             size=entry.size,
             modified_at=modified_at(entry),
-            event_name=EVENT_NAME,
+            event_name=LISTED,
             source=self._facts.source,
             known_revision=revision,
+            growing=entry.growing,
         )
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,80})</Code>")
 _REQUEST = re.compile(rb"<RequestId>([A-Za-z0-9-]{1,80})</RequestId>")
 _COMPATIBILITY_OFF = b"0002-00000033"
+_OTHER_ENDPOINT = b"must be addressed using the specified endpoint"
+"""OSS says AccessDenied for a bucket of another region, too."""
 
 _DENIED = {
     "AccessDenied": "grant oss:ListObjects (s3:ListBucket) and oss:GetObject (s3:GetObject) on the bucket to this key",
@@ -45,9 +47,9 @@ def refusal(bucket: BucketSettings, doing: str, status: int, body: bytes) -> Dis
     if _COMPATIBILITY_OFF in body:
         return BucketDeniedError(
             f"{where} failed: the S3 protocol is not enabled for this account ({said})",
-            hint="ask Alibaba Cloud support to enable S3 compatibility of OSS for the account",
+            hint="set `api: oss` on the bucket, or have Alibaba Cloud enable S3 compatibility for the account",
         )
-    if code in _WRONG_PLACE or status in (301, 307):
+    if code in _WRONG_PLACE or _OTHER_ENDPOINT in body or status in (301, 307):
         return ListingError(
             f"{where} failed: the bucket is elsewhere ({said})", hint="set the bucket's `region` and `endpoint`"
         )

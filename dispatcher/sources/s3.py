@@ -1,65 +1,16 @@
-"""Signed requests to an S3-compatible store: list a page, and HEAD an object.
-
-botocore signs and urllib3 fetches: botocore's own client parses every entry of every answer, which costs a
-hundred times what an unchanged listing needs.
-"""
+"""A bucket of an S3-compatible store: requests signed by botocore (AWS signature version 4)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import cached_property
-from http import HTTPStatus
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
 
-import urllib3
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_when_event_set, wait_random_exponential
-from tenacity.nap import sleep_using_event
-
-from dispatcher.core.events import encode_key, normalise_etag
-from dispatcher.core.settings import Addressing, BucketSettings, Credentials, Secret
-from dispatcher.errors import (
-    BucketDeniedError,
-    BucketMissingError,
-    CredentialsError,
-    ListingError,
-    ServiceUnavailableError,
-)
-from dispatcher.sources.refusals import refusal
+from dispatcher.core.settings import Credentials, Secret
+from dispatcher.errors import CredentialsError
+from dispatcher.sources.store import StoreBucket
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping, Sequence
-
-_CONNECT_SECONDS = 10.0
-_READ_SECONDS = 30.0
-_ATTEMPTS = 4
-_LARGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes. 1,000 entries with keys of 1,024 bytes, each byte spelled with three, are about 4 MiB."""
-_UNRESERVED = "-_.~"
-
-
-class _PassingError(ServiceUnavailableError):
-    """A failure that may be gone in a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of a listing: its body, complete, and the store's clock."""
-
-    body: bytes
-    date: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectHead:
-    """What HEAD tells of an object; `etag` is normalised, `modified_at` by the store's clock."""
-
-    etag: str
-    size: int
-    modified_at: datetime | None
+    from collections.abc import Callable
 
 
 def keys_of_boto3() -> Callable[[], Credentials]:
@@ -86,138 +37,15 @@ def keys_of_boto3() -> Callable[[], Credentials]:
 
 
 @dataclass
-class S3Bucket:
-    """One bucket over HTTP. Thread-safe. `keys` is asked before each request, so it may renew."""
-
-    bucket: BucketSettings
-    keys: Callable[[], Credentials]
-    attempts: int = _ATTEMPTS
-    _host: str = field(init=False)
-    _path: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.bucket.endpoint)
-        prefix = parts.path.rstrip("/")
-        match self.bucket.addressing:
-            case Addressing.VIRTUAL:
-                self._host, self._path = f"{parts.scheme}://{self.bucket.name}.{parts.netloc}", prefix
-            case Addressing.PATH:
-                self._host, self._path = f"{parts.scheme}://{parts.netloc}", f"{prefix}/{self.bucket.name}"
-
-    @cached_property
-    def _pool(self) -> urllib3.HTTPConnectionPool:
-        # A pool of one host takes targets as they are; a PoolManager would resolve `.` and `..` inside keys.
-        return urllib3.connectionpool.connection_from_url(
-            self._host,
-            maxsize=4,
-            retries=False,
-            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
-        )
-
-    def close(self) -> None:
-        """Close idle connections. The bucket can still be used."""
-        self._pool.close()
-
-    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
-        """Return one answer of ListObjectsV2, unread, after a few attempts.
-
-        Raises DispatcherError: BucketMissingError, BucketDeniedError, ListingError for an answer
-        that is no success, ServiceUnavailableError when none came.
-        """
-        query = [("encoding-type", "url"), ("list-type", "2"), ("max-keys", str(page)), ("prefix", root)]
-        if token is not None:
-            query.append(("continuation-token", token))
-        target = f"{self._path}/?" + _query(query)
-        status, headers, body = self._ask("GET", target, "listing", stop)
-        if status != HTTPStatus.OK:
-            error = refusal(self.bucket, "listing", status, body)
-            if isinstance(error, BucketDeniedError | BucketMissingError):
-                error.answered_at = _date(headers)
-            raise error
-        date = _date(headers)
-        if date is None:
-            raise ListingError(
-                f"the answer of bucket {self.bucket.name} at {self.bucket.endpoint} carries no date",
-                hint="check that this is an S3 endpoint and that no proxy removes its headers",
-            )
-        return Answer(body, date)
-
-    def head(self, key: str, stop: threading.Event) -> ObjectHead | None:
-        """Return what an object is now, None if there is none. Raises DispatcherError."""
-        target = f"{self._path}/" + quote(encode_key(key), safe=_UNRESERVED + "/")
-        status, headers, body = self._ask("HEAD", target, "reading an object of", stop)
-        if status == HTTPStatus.NOT_FOUND:
-            return None
-        if status != HTTPStatus.OK:
-            raise refusal(self.bucket, "reading an object of", status, body)
-        modified = headers.get("last-modified")
-        return ObjectHead(
-            etag=normalise_etag(headers.get("etag", "")),
-            size=int(headers.get("content-length", "0")),
-            modified_at=parsedate_to_datetime(modified).astimezone(UTC) if modified else None,
-        )
-
-    def _ask(self, method: str, target: str, doing: str, stop: threading.Event) -> tuple[int, Mapping[str, str], bytes]:
-        retrying = Retrying(
-            stop=stop_after_attempt(self.attempts) | stop_when_event_set(stop),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
-            sleep=sleep_using_event(stop),
-            retry=retry_if_exception_type(_PassingError),
-            reraise=True,
-        )
-        return retrying(self._ask_once, method, target, doing)
-
-    def _ask_once(self, method: str, target: str, doing: str) -> tuple[int, Mapping[str, str], bytes]:
-        where = f"{doing} bucket {self.bucket.name} at {self.bucket.endpoint} failed"
-        try:
-            # The pool encodes again what it takes for a mistake; our targets have nothing to encode.
-            response = self._pool.urlopen(
-                method, target, headers=self._sign(method, target), preload_content=False, redirect=False
-            )
-            body = response.read(_LARGEST_ANSWER + 1)
-            if len(body) > _LARGEST_ANSWER:
-                response.close()
-            response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            raise _PassingError(
-                f"{where}: no answer ({type(error).__name__})",
-                hint="check the endpoint and the network; nothing is lost, the next pass lists again",
-            ) from error
-        if len(body) > _LARGEST_ANSWER:
-            raise ListingError(f"{where}: the answer is larger than 16 MiB", hint="check that this is an S3 endpoint")
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _PassingError(
-                f"{where}: HTTP {response.status}", hint="the store is busy or down; the next pass tries again"
-            )
-        return response.status, response.headers, body
+class S3Bucket(StoreBucket):
+    """A bucket over the S3 protocol."""
 
     def _sign(self, method: str, target: str) -> dict[str, str]:
-        """Return the signed headers of a request without a body (AWS signature version 4)."""
         from botocore.auth import S3SigV4Auth  # noqa: PLC0415 - slow to import
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - as above
         from botocore.credentials import ReadOnlyCredentials  # noqa: PLC0415 - as above
 
-        keys = self.keys()
-        if keys.access_key_id is None or keys.access_key_secret is None:
-            raise BucketDeniedError(
-                f"there is no access key for bucket {self.bucket.name}", hint="set `credentials:` of the bucket"
-            )
-        token = keys.security_token.value if keys.security_token else None
         request: Any = AWSRequest(method, self._host + target)
-        signer: Any = S3SigV4Auth(
-            ReadOnlyCredentials(keys.access_key_id, keys.access_key_secret.value, token), "s3", self.bucket.region
-        )
+        signer: Any = S3SigV4Auth(ReadOnlyCredentials(*self._keys()), "s3", self.bucket.region)
         signer.add_auth(request)
         return {name: str(value) for name, value in request.headers.items()}
-
-
-def _date(headers: Mapping[str, str]) -> datetime | None:
-    try:
-        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return None
-
-
-def _query(pairs: Sequence[tuple[str, str]]) -> str:
-    """Return the query in the order and spelling that the signature needs."""
-    return "&".join(f"{name}={quote(encode_key(value), safe=_UNRESERVED)}" for name, value in sorted(pairs))

@@ -81,7 +81,9 @@ def test_the_starter_loads_and_leaves_nothing_to_warn_of(tmp_path: Path) -> None
     jsonschema.validate(plain(starter()), schema())
 
 
-@pytest.mark.parametrize("text", [TRICKY, FULL.read_text("utf-8")], ids=["tricky", "full"])
+@pytest.mark.parametrize(
+    "text", [TRICKY, FULL.read_text("utf-8").replace(":-example}", ":-***}")], ids=["tricky", "full"]
+)
 def test_what_is_shown_is_the_same_configuration(tmp_path: Path, text: str) -> None:
     first = tmp_path / "config.yaml"
     first.write_text(text, "utf-8")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 from xml.sax.saxutils import escape
 
@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from dispatcher.core import listing
 from dispatcher.core.events import encode_key
 from dispatcher.core.listing import ListingPage, MalformedListingError, UnusualSpellingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Content = tuple[bytes, str | None, int]
 
@@ -75,12 +78,79 @@ def test_the_scanner_and_the_xml_parser_read_the_same(listed: list[Content], url
     assert (scanned.token, scanned.url_encoded) == (parsed.token, parsed.url_encoded) == ("t&1", url)
 
 
+@given(CONTENTS, st.booleans(), st.sampled_from(["\n", "\r\n\t", "\n  "]))
+def test_an_indented_answer_is_scanned_too(listed: list[Content], url: bool, gap: str) -> None:
+    answer = body([entry(each, url=url, gap=gap + "  ") for each in listed], url=url, gap=gap)
+    assert contents(listing.scan(answer)) == contents(listing.respell(answer)) == listed
+
+
 @given(CONTENTS, st.booleans())
-def test_any_spelling_comes_out_in_the_strict_shape(listed: list[Content], url: bool) -> None:
-    answer = body([entry(each, url=url, gap="\n  ") for each in listed], url=url, gap="\n")
-    with pytest.raises(UnusualSpellingError):
-        listing.scan(answer)
+def test_entries_of_an_indented_answer_are_equal_wherever_they_stand(listed: list[Content], url: bool) -> None:
+    one = [listing.scan(body([entry(each, url=url, gap="\n    ")], url=url, gap="\n  ")).entries for each in listed]
+    all_of_them = listing.scan(body([entry(each, url=url, gap="\n    ") for each in listed], url=url, gap="\n  "))
+    assert b"".join(one) == all_of_them.entries
+
+
+@given(CONTENTS, st.booleans(), st.sampled_from(["<!-- c -->", "\n<!-- -->"]))
+def test_any_spelling_comes_out_in_the_strict_shape(listed: list[Content], url: bool, gap: str) -> None:
+    answer = body([entry(each, url=url, gap=gap) for each in listed], url=url, gap=gap)
+    if listed:
+        with pytest.raises(UnusualSpellingError):
+            contents(listing.scan(answer))
     assert contents(listing.respell(answer)) == listed
+
+
+def test_text_between_the_elements_of_the_frame_is_unusual() -> None:
+    with pytest.raises(UnusualSpellingError):
+        listing.scan(body([entry((b"a", None, 1), url=True)], url=True, gap="x"))
+
+
+@pytest.mark.parametrize("gap", ["", "\n    "])
+@pytest.mark.parametrize("read", [listing.scan, listing.respell])
+@pytest.mark.parametrize(
+    ("rest", "growing"),
+    [
+        ("<Type>Appendable</Type>", True),
+        ("<Type>Appendable</Type><SealedTime>2026-11-22T01:02:03.000Z</SealedTime>", False),
+        ("<SealedTime>2026-11-22T01:02:03.000Z</SealedTime><Type>Appendable</Type>", False),
+        ("<Type>Normal</Type>", False),
+        ("<Type>Multipart</Type>", False),
+        ("<Type>Symlink</Type>", False),
+        ("", False),
+    ],
+)
+def test_an_appendable_object_may_grow_until_it_is_sealed(
+    read: Callable[[bytes], ListingPage], gap: str, rest: str, growing: bool
+) -> None:
+    page = read(body([entry((b"Appendable", "e", 1), url=True, gap=gap, rest=rest)] * 2, url=True, gap=gap))
+    assert [each.growing for each in listing.parse(page.entries, 0, len(page.entries))] == [growing] * 2
+
+
+def test_a_key_that_spells_a_type_is_a_key() -> None:
+    page = listing.scan(body([entry((b"<Type>Appendable</Type>", "e", 1), url=False)], url=False))
+    assert [each.growing for each in listing.parse(page.entries, 0, len(page.entries))] == [False]
+
+
+def test_an_entry_of_oss_as_it_is_documented() -> None:
+    raw = b"""
+  <Contents>
+    <Key>fun/movie.avi</Key>
+    <LastModified>2026-11-22T11:42:32.000Z</LastModified>
+    <ETag>"5B3C1A2E053D763E1B002CC607C5A0FE1"</ETag>
+    <Type>Normal</Type>
+    <Size>344606</Size>
+    <StorageClass>ColdArchive</StorageClass>
+    <Owner>
+      <ID>0022012</ID>
+      <DisplayName>user-example</DisplayName>
+    </Owner>
+    <RestoreInfo>ongoing-request="true"</RestoreInfo>
+    <TransitionTime>2026-11-22T11:42:32.000Z</TransitionTime>
+  </Contents>"""
+    [each] = listing.parse(raw, 0, len(raw))
+    assert (each.raw_key, each.size, each.end) == (b"fun/movie.avi", 344606, len(raw))
+    assert each.modified == b"2026-11-22T11:42:32.000Z"
+    assert listing.decode_raw_etag(each.raw_etag) == "5b3c1a2e053d763e1b002cc607c5a0fe1"
 
 
 @given(CONTENTS.filter(len), st.integers(1, 60))

@@ -14,8 +14,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
+from dispatcher import mounts
 from dispatcher.core.dispatch import content_identity, dispatch_id
-from dispatcher.ledger import browse, place, recording, snapshot_tables, upgrading
+from dispatcher.ledger import browse, recording, snapshot_tables, upgrading
 from dispatcher.ledger.browse import Selector
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.failures import (
@@ -263,15 +264,15 @@ def test_a_missing_ledger_cannot_be_read(url: str) -> None:
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
 def test_a_network_file_system_is_refused(tmp_path: Path, url: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = tmp_path / "mounts"
+    table = tmp_path / "mounts"
     folder = str(tmp_path).replace(" ", "\\040")
-    mounts.write_text(
+    table.write_text(
         f"1 0 0:1 / / rw - ext4 /dev/sda rw\n2 1 0:2 / {folder} rw,relatime shared:1 - {kind} server:/x rw\n"
     )
-    monkeypatch.setattr(place, "MOUNTS", mounts)
+    monkeypatch.setattr(mounts, "MOUNTS", table)
     with pytest.raises(LedgerPlaceError, match="network file system"):
         Ledger.open(url)
-    mounts.write_text(f"2 1 0:2 / {folder} rw - {kind} server:/x rw\n3 2 0:3 / {folder} rw - ext4 /dev/sdb rw\n")
+    table.write_text(f"2 1 0:2 / {folder} rw - {kind} server:/x rw\n3 2 0:3 / {folder} rw - ext4 /dev/sdb rw\n")
     Ledger.open(url).close()
 
 

@@ -10,10 +10,21 @@ from sqlalchemy import event
 
 from dispatcher.core.calls import Endpoint, TaskQuery
 from dispatcher.core.dispatch import content_identity, dispatch_id
-from dispatcher.ledger import claiming, counting, following, pruning, recording, sending, sightings
+from dispatcher.ledger import (
+    announcing,
+    claiming,
+    counting,
+    following,
+    pruning,
+    quarantine,
+    recording,
+    sending,
+    sightings,
+)
 from dispatcher.ledger.recording import NewDispatch
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.sending import Incarnation
+from dispatcher.ports import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +59,18 @@ HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
     "prune": (lambda tx, now: pruning.prune(tx, now, now=now), "ix_dispatches_finished"),
     "dead": (lambda tx, _now: counting.dead_codes(tx), "ix_dispatches_dead"),
     "sightings": (lambda tx, now: sightings.due(tx, now, limit=9), "ix_sightings_due"),
+    "sightings of keys": (lambda tx, _now: sightings.waits_for(tx, "b", ["k"]), "sqlite_autoindex_sightings_1"),
+    "quarantine": (
+        lambda tx, now: quarantine.record(tx, [Undecodable("s", b"x", "why", None)], now),
+        "ix_quarantine_body",
+    ),
+    "missed": (announcing.count_missed, "ix_unannounced_at"),
+    "announced": (lambda tx, _now: announcing.announced(tx, "b", ["k"]), "PRIMARY KEY (bucket=? AND key=?)"),
     "old sweeps": (pruning.prune_sweeps, "ix_sweeps_at"),
 }
 
-WHOLE = {"ix_dispatches_object", "ix_sightings_due", "ix_sweeps_at"}
+SCAN = re.compile(r"SCAN (dispatches|outcomes|attempts|tombstones|sightings|quarantine|unannounced)\b")
+WHOLE = {"ix_dispatches_object", "ix_sightings_due", "ix_sweeps_at", "ix_quarantine_body", "ix_unannounced_at"}
 
 
 @pytest.mark.parametrize("name", HOT)
@@ -73,6 +92,10 @@ def test_a_hot_query_uses_its_index_and_scans_no_rows(desk: Desk, name: str) -> 
         event.listen(tx, "before_cursor_execute", explain)
         query(tx, desk.now)
     assert any(index in plan for plan in plans)
-    scans = [plan for plan in plans if re.match(r"SCAN (dispatches|outcomes|attempts|tombstones|sightings)\b", plan)]
+    scans = [
+        plan
+        for plan in plans
+        if re.match(r"SCAN (dispatches|outcomes|attempts|tombstones|sightings|quarantine|unannounced)\b", plan)
+    ]
     # A partial index holds only the rows in question: to walk all of it is no scan of the ledger.
     assert [plan for plan in scans if index not in plan or index in WHOLE] == []

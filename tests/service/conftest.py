@@ -17,6 +17,7 @@ from dispatcher.ledger.browse import Selector
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ports import Batch
 from dispatcher.service.assembly import register
+from dispatcher.service.deciding import Deciding
 from dispatcher.service.intake import Intake
 from dispatcher.service.routes import routes
 from dispatcher.service.sweeping import Sweeper
@@ -25,7 +26,7 @@ from dispatcher.service.worker import Worker
 from tests.service.fakes import Clock, ScriptedTarget, ScriptedTasks, make_settings, seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
     from pathlib import Path
 
     from dispatcher.core.settings import Settings
@@ -80,17 +81,12 @@ class Scene:
     def sweeper(self) -> Sweeper:
         return Sweeper(self.settings, self.ledger, self.tasks, self.clock, self.stop, chance=lambda: 0.5)
 
-    def upkeep(self, stores: Any = None) -> Upkeep:
-        return Upkeep(
-            self.settings,
-            self.ledger,
-            self.tasks,
-            stores or {},
-            self.intake(),
-            self.sweeper(),
-            self.clock,
-            self.stop,
-        )
+    def upkeep(self) -> Upkeep:
+        self.intake()  # a start registers the present rules
+        return Upkeep(self.settings, self.ledger, self.tasks, self.sweeper(), self.clock, self.stop)
+
+    def deciding(self, stores: Mapping[str, Any] | None = None) -> Deciding:
+        return Deciding(self.ledger, stores or {}, self.intake(), self.clock, self.stop)
 
     def rows(self) -> list[DispatchView]:
         with self.ledger.read() as tx:

@@ -41,7 +41,17 @@ class OnePoll:
 
 def daemon(scene: Scene, *passes: Callable[[threading.Event], timedelta], shadow: bool = False) -> Daemon:
     polls: Any = tuple(OnePoll(make_bucket(f"b{number}"), job) for number, job in enumerate(passes))
-    return Daemon(scene.settings, scene.ledger, polls, None if shadow else scene.worker(), scene.upkeep(), scene.stop)
+    return Daemon(
+        settings=scene.settings,
+        ledger=scene.ledger,
+        polls=polls,
+        sources=(),
+        intake=scene.intake(),
+        worker=None if shadow else scene.worker(),
+        deciding=scene.deciding(),
+        upkeep=scene.upkeep(),
+        stop=scene.stop,
+    )
 
 
 def quiet(_stop: threading.Event) -> timedelta:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pytest
 
     from dispatcher.core.rules import Rule
-    from dispatcher.sources.s3 import Answer
+    from dispatcher.sources.store import Answer
     from tests.service.conftest import Log, Scene
 
 KEY = "in/a.mp4"
@@ -50,7 +50,7 @@ def poll(scene: Scene, store: Store, *rules: Rule, every: timedelta | None = Non
         bucket=scene.settings.buckets["b"],
         rules=scene.settings.rules.rules,
         roots=scene.settings.rules.roots("b"),
-        settings=scene.settings.poll,
+        settings=PollSettings(every=every),
         revision=registered.revision,
         memory=LedgerSnapshots(scene.ledger),
         lister=store,

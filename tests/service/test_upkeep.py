@@ -18,7 +18,7 @@ from dispatcher.ledger.failures import LedgerDamagedError
 from dispatcher.ports import Batch
 from dispatcher.service.sweeping import FOLLOW_FOR
 from dispatcher.service.upkeep import REST, STRAGGLER_EVERY
-from dispatcher.sources.s3 import ObjectHead
+from dispatcher.sources.store import ObjectHead
 from tests.service.conftest import lines
 from tests.service.fakes import MODIFIED, make_rule, make_settings, seen, service_task
 from tests.service.test_worker import turn
@@ -73,7 +73,7 @@ def waiting(scene: Scene) -> int:
 
 def test_the_object_itself_decides_a_sighting(scene: Scene) -> None:
     sighted(scene)
-    scene.upkeep({"b": Store({KEY: ObjectHead("e7", 70, MODIFIED)})}).decide_sightings()
+    scene.deciding({"b": Store({KEY: ObjectHead("e7", 70, MODIFIED)})}).tick()
     (row,) = scene.rows()
     assert (row.key, row.etag, row.size, row.source, row.state) == (KEY, "e7", 70, "smq:events", "pending")
     assert waiting(scene) == 0
@@ -81,19 +81,19 @@ def test_the_object_itself_decides_a_sighting(scene: Scene) -> None:
 
 def test_a_sighting_that_matches_nothing_after_all_is_decided_too(scene: Scene) -> None:
     sighted(scene)
-    scene.upkeep({"b": Store({KEY: ObjectHead("e7", 0, MODIFIED)})}).decide_sightings()
+    scene.deciding({"b": Store({KEY: ObjectHead("e7", 0, MODIFIED)})}).tick()
     assert (scene.rows(), waiting(scene)) == ([], 0)
 
 
 def test_an_object_that_is_missing_for_an_hour_is_gone(scene: Scene, log: Log) -> None:
     sighted(scene)
-    upkeep = scene.upkeep({"b": Store({KEY: None})})
+    deciding = scene.deciding({"b": Store({KEY: None})})
     for _ in range(60):
-        upkeep.decide_sightings()
+        deciding.tick()
         assert waiting(scene) == 1
         scene.clock.later(seconds=59.9)
     scene.clock.later(minutes=5)
-    upkeep.decide_sightings()
+    deciding.tick()
     assert waiting(scene) == 0
     (line,) = lines(log, "sighting.gone")
     assert (line["bucket"], line["key"], line["source"]) == ("b", KEY, "smq:events")
@@ -102,24 +102,24 @@ def test_an_object_that_is_missing_for_an_hour_is_gone(scene: Scene, log: Log) -
 def test_a_store_that_fails_postpones_and_says_nothing_of_the_object(scene: Scene, log: Log) -> None:
     sighted(scene)
     store = Store({KEY: ListingError("HTTP 503", hint="wait")})
-    upkeep = scene.upkeep({"b": store})
+    deciding = scene.deciding({"b": store})
     for _ in range(30):
-        upkeep.decide_sightings()
+        deciding.tick()
         scene.clock.later(minutes=5)
     assert (waiting(scene), len(store.asked)) == (1, 30)
     assert lines(log, "sighting.gone") == []
-    assert lines(log, "sighting.postponed")[0]["error"] == "HTTP 503"
+    assert lines(log, "sightings.postponed")[0]["error"] == "HTTP 503"
     store.heads[KEY] = ObjectHead("e1", 7, MODIFIED)
-    upkeep.decide_sightings()
+    deciding.tick()
     assert (scene.states(), waiting(scene)) == ({KEY: "pending"}, 0)
 
 
 def test_one_store_that_fails_does_not_keep_the_others_waiting(scene: Scene) -> None:
     for key in (KEY, "in/b.mp4"):
         sighted(scene, key)
-    scene.upkeep(
+    scene.deciding(
         {"b": Store({KEY: ListingError("HTTP 503", hint="wait"), "in/b.mp4": ObjectHead("e1", 7, None)})}
-    ).decide_sightings()
+    ).tick()
     assert scene.states() == {"in/b.mp4": "pending"}
 
 
@@ -250,7 +250,8 @@ def test_nothing_is_done_once_stopped(scene: Scene) -> None:
     sighted(scene)
     store = Store()
     scene.stop.set()
-    upkeep = scene.upkeep({"b": store})
+    scene.deciding({"b": store}).tick()
+    upkeep = scene.upkeep()
     upkeep.tick()
     upkeep.clean()
     assert store.asked == []

@@ -22,7 +22,7 @@ from dispatcher.ledger.metadata import metadata
 from dispatcher.ledger.snapshot_tables import snapshot_keys, snapshot_roots, snapshot_segments
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.sources.bucket import BucketSource, Wanted
-from dispatcher.sources.s3 import Answer
+from dispatcher.sources.store import Answer
 
 if TYPE_CHECKING:
     import random

@@ -14,7 +14,7 @@ from dispatcher.core.segments import SegmentTuning
 from dispatcher.errors import ListingError
 from dispatcher.ledger import snapshots
 from dispatcher.sources.bucket import Wanted
-from dispatcher.sources.s3 import Answer
+from dispatcher.sources.store import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

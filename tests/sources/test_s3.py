@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dispatcher.demo.s3server import S3Server
+    from dispatcher.sources.store import Answer
 
 STOP = threading.Event()
 
@@ -156,7 +157,7 @@ class Remote:
         self.client.delete_object(Bucket=self.name, Key=key.decode())
         del self.objects[key]
 
-    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> s3.Answer:
+    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
         if self.between:
             self.between()
         return self.lister.list(root, token, page, stop)
@@ -290,7 +291,13 @@ def test_the_bucket_stands_in_the_host_or_in_the_path(
     [
         (404, b"<Error><Code>NoSuchBucket</Code></Error>", BucketMissingError, "name"),
         (403, b"<Error><Code>SecondLevelDomainForbidden</Code></Error>", BucketDeniedError, "virtual"),
-        (403, b"<Error><Code>AccessDenied</Code><EC>0002-00000033</EC></Error>", BucketDeniedError, "compatibility"),
+        (403, b"<Error><Code>AccessDenied</Code><EC>0002-00000033</EC></Error>", BucketDeniedError, "api: oss"),
+        (
+            403,
+            b"<Code>AccessDenied</Code><Message>The bucket must be addressed using the specified endpoint.</Message>",
+            ListingError,
+            "region",
+        ),
         (403, b"<Error><Code>RequestTimeTooSkewed</Code></Error>", BucketDeniedError, "clock"),
         (301, b"<Error><Code>PermanentRedirect</Code></Error>", ListingError, "region"),
         (403, b"", BucketDeniedError, "grant"),

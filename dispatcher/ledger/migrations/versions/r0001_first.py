@@ -155,6 +155,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_incarnations")),
     )
     op.create_table(
+        "missed_notifications",
+        sa.Column("bucket", sa.Text(), nullable=False),
+        sa.Column("found_by_listing_only", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("bucket", name=op.f("pk_missed_notifications")),
+    )
+    op.create_table(
         "outcomes",
         sa.Column("outcome_id", sa.Integer(), nullable=False),
         sa.Column("dispatch_id", sa.Text(), nullable=False),
@@ -170,6 +177,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("outcome_id", name=op.f("pk_outcomes")),
     )
     op.create_index("ix_outcomes_dispatch", "outcomes", ["dispatch_id"], unique=False)
+    op.create_table(
+        "quarantine",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("format", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("first_seen_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_quarantine")),
+    )
+    op.create_index("ix_quarantine_body", "quarantine", ["source", "digest"], unique=True)
     op.create_table(
         "rates",
         sa.Column("target", sa.Text(), nullable=False),
@@ -275,6 +296,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tombstones")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "unannounced",
+        sa.Column("bucket", sa.Text(), nullable=False),
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("listed_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("bucket", "key", name=op.f("pk_unannounced")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_unannounced_at", "unannounced", ["listed_at"], unique=False)
     op.create_table(
         "snapshot_segments",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),

@@ -1,0 +1,1 @@
+"""What listens: the public listener for notifications that are pushed to us."""
