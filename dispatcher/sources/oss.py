@@ -54,7 +54,8 @@ class OssBucket(StoreBucket):
 def canonical_request(method: str, resource: str, query: str, headers: Mapping[str, str]) -> str:
     """Return the text whose digest is signed.
 
-    `resource` and `query` are as sent, percent-encoded; `headers` are all x-oss-*, in lower case. No
+    `resource` and `query` are as sent, percent-encoded, each parameter with a value (OSS would sign one
+    without a value without its equals sign, too); `headers` are all x-oss-*, in lower case. No
     additional headers are signed, so their line is empty.
     """
     pairs = sorted(pair.partition("=") for pair in query.split("&") if pair)
@@ -62,8 +63,7 @@ def canonical_request(method: str, resource: str, query: str, headers: Mapping[s
         (
             method,
             resource,
-            # A parameter without a value stands without its equals sign.
-            "&".join(name + equals + value if value else name for name, equals, value in pairs),
+            "&".join(map("".join, pairs)),
             "".join(f"{name}:{value.strip()}\n" for name, value in sorted(headers.items())),
             "",
             headers["x-oss-content-sha256"],

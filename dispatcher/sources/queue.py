@@ -146,10 +146,11 @@ class QueueSource:
     def _batch(self, received: Received, hold: Hold, stop: threading.Event) -> Batch:
         events: list[ObjectEvent] = []
         undecodable: list[Undecodable] = []
+        form = None if self.format is None else str(self.format)
         for message in received.messages:
             decoded = decode(message.body, self.format, source=self.name, accept=self.accept)
             events += decoded.events
-            undecodable += [Undecodable(self.name, message.body, reason, self.format) for reason in decoded.undecodable]
+            undecodable += [Undecodable(self.name, message.body, reason, form) for reason in decoded.undecodable]
         return Batch(tuple(events), ack=lambda: self._delete(hold.release(), stop), undecodable=tuple(undecodable))
 
     def _delete(self, handles: Sequence[str], stop: threading.Event) -> None:

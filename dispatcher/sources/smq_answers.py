@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _DEEPEST = 16
 _MOST_RECORDS = 64
+_REPLACEMENT = "\ufffd"
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_REFERENCE = re.compile("&#(?:([0-9]{1,9})|x([0-9A-Fa-f]{1,8}));")
 _PRINTABLE = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 _DENIED = {
@@ -45,7 +49,34 @@ class Document:
 
 
 def read(body: bytes) -> Document:
-    """Read an answer. Raises MalformedAnswerError; declares no entity, resolves none, nests no deeper than it may."""
+    """Read an answer. Raises MalformedAnswerError; declares no entity, resolves none, nests no deeper than it may.
+
+    Characters that XML forbids are replaced (U+FFFD): a message that somebody sent with one, and that the
+    service spells as it is, must not keep the others of its batch from being read, again and again.
+    """
+    try:
+        return _parse(body)
+    except MalformedAnswerError:
+        allowed = _allowed(body)
+        if allowed == body:
+            raise
+        return _parse(allowed)
+
+
+def _allowed(body: bytes) -> bytes:
+    text = _REFERENCE.sub(
+        lambda found: found[0] if _may_refer(found) else _REPLACEMENT, body.decode("utf-8", "replace")
+    )
+    return _FORBIDDEN.sub(_REPLACEMENT, text).encode()
+
+
+def _may_refer(found: re.Match[str]) -> bool:
+    decimal, hexadecimal = found.groups()
+    code = int(decimal) if decimal else int(hexadecimal, 16)
+    return code <= sys.maxunicode and not _FORBIDDEN.match(chr(code))
+
+
+def _parse(body: bytes) -> Document:
     reader = _Reader()
     parser = expat.ParserCreate()
     parser.buffer_text = True

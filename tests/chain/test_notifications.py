@@ -110,7 +110,8 @@ def start(chain: Chain) -> None:
 @pytest.mark.timeout(600)
 def test_lost_doubled_and_shuffled_notifications_with_polls_start_each_object_once(chain: Chain) -> None:
     chance = random.Random(20260314)
-    sender = configure(chain, rule("all", "in/", budget="unlimited"), rule("some", "in/0", budget="unlimited"))
+    rules = rule("all", "in/", budget="unlimited"), rule("some", "in/0", budget="unlimited")
+    sender = configure(chain, *rules, every="3s")
     start(chain)
     keys = [f"in/{number % 16:x}/klip ü+{number}.mp4" for number in range(OBJECTS)]
     told = [key for key in keys if chance.random() >= 0.2]
@@ -125,7 +126,7 @@ def test_lost_doubled_and_shuffled_notifications_with_polls_start_each_object_on
         for place, key in enumerate(mine):
             chain.put(key, f"content of {key}".encode())
             pending += [key] * counts[key]
-            if place % 40 == 39 or place == len(mine) - 1:
+            if place % 10 == 9 or place == len(mine) - 1:
                 order.shuffle(pending)
                 now, pending = (pending, []) if place == len(mine) - 1 else (pending[::2], pending[1::2])
                 for at in range(0, len(now), 10):
@@ -142,8 +143,8 @@ def test_lost_doubled_and_shuffled_notifications_with_polls_start_each_object_on
     )
     chain.wait_until(lambda: undecided(chain) == 0, "sightings to be decided")
     assert chain.accepted() == expected
-    assert {row.source.partition(":")[0] for row in chain.rows()} <= {"poll", "webhook"}
-    assert any(row.source.startswith("webhook:") for row in chain.rows())
+    first = Counter(row.source.partition(":")[0] for row in chain.rows())
+    assert min(first["poll"], first["webhook"]) > OBJECTS // 20, first  # both were first often enough to mean something
 
 
 def undecided(chain: Chain) -> int:

@@ -296,6 +296,14 @@ def test_an_overwritten_file_comes_again_and_new_permissions_do_not_bring_it(des
     desk.until("incoming/a.mp4")
 
 
+def test_a_file_that_was_written_just_before_the_start_comes_once_it_is_still(desk: Desk) -> None:
+    write(desk.root / "young.mp4")
+    assert desk.look() == []
+    desk.clock.moved += SETTLE + 1
+    assert desk.look() == ["incoming/young.mp4"]
+    assert desk.scan() == []
+
+
 # -- names and links --------------------------------------------------------------------------------
 
 

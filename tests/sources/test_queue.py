@@ -150,6 +150,19 @@ def test_what_means_nothing_is_handed_over_with_its_body(
     assert server.left() == 0
 
 
+@pytest.mark.parametrize("forbidden", ["\x01", "\x0b", "\ufffe"])
+def test_a_character_that_xml_forbids_keeps_no_other_message_from_being_read(
+    server: SmqServer, source: QueueSource, stop: threading.Event, forbidden: str
+) -> None:
+    server.send(f"bad {forbidden} body", base64_encoded=False)
+    server.send(notification("in/a.mp4"))
+    batch = next(source.batches(stop))
+    assert keys_of(batch) == ["in/a.mp4"]
+    assert [each.body.decode() for each in batch.undecodable] == ["bad \ufffd body"]
+    batch.ack()
+    assert server.left() == 0
+
+
 def test_a_message_of_something_else_is_taken_and_brings_nothing(
     server: SmqServer, source: QueueSource, stop: threading.Event
 ) -> None:

@@ -258,6 +258,20 @@ def test_no_keys_is_an_error_before_any_request(server: SmqServer) -> None:
     assert server.requests == []
 
 
+def test_keys_are_asked_for_before_each_request_so_that_they_may_be_renewed(server: SmqServer) -> None:
+    renewed = iter([TOKEN_KEYS, Keys("second", "other-secret", "other-token")])
+
+    def keys() -> Credentials:
+        server.keys = next(renewed)
+        return Credentials(server.keys.key_id, Secret(server.keys.secret), Secret(server.keys.token or ""))
+
+    client = own_client(server, keys=keys)
+    for _ in range(2):
+        assert client.receive(16, NOW)[0] == []
+    client.close()
+    assert [each.headers["security-token"] for each in server.requests] == ["sts-token/+=", "other-token"]
+
+
 def test_a_missing_queue_is_an_error_of_the_configuration(server: SmqServer) -> None:
     client = own_client(server, queue="other")
     with pytest.raises(QueueMissingError, match="no such queue") as missing:
@@ -394,6 +408,11 @@ def test_an_error_that_cannot_be_read_is_told_by_its_status(server: SmqServer, c
     ):
         with pytest.raises(QueueError, match=r"\(HTTP 418\)"):
             call()
+
+
+@pytest.mark.parametrize("reference", ["&#1;", "&#x1F;", "&#xFFFE;", "&#xD800;", "&#x110000;", "&#999999999;"])
+def test_a_reference_to_a_forbidden_character_is_replaced(reference: str) -> None:
+    assert read(f"<Error><Code>a{reference}&#65;b</Code></Error>".encode()).fields == {"Code": "a\ufffdAb"}
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300)

@@ -242,6 +242,11 @@ def test_a_body_without_a_length_has_the_same_limit(listen: Listen, inbox: Inbox
     assert inbox.taken == []
 
 
+def test_a_body_that_is_announced_as_too_long_is_not_waited_for(listen: Listen) -> None:
+    listener = listen(limits=WebLimits(body_bytes=1000, body_within=3600, linger=0.05))
+    assert status_of(listener.send_raw(HEAD + b"Content-Length: 1001\r\n\r\n")) == 413
+
+
 def test_one_mebibyte_is_the_limit_by_default(listen: Listen) -> None:
     listener = listen()
     assert listener.post(b"x" * (1 << 20)).status == 204
@@ -337,6 +342,17 @@ def test_a_second_head_that_does_not_come_is_not_waited_for(listen: Listen) -> N
     listener = listen(limits=WebLimits(head_within=0.05, idle=3600))
     raw = listener.send_raw(HEAD + b"Content-Length: 2\r\n\r\n{}", b"POST /")
     assert raw.count(b"HTTP/1.1") == 1
+
+
+def test_a_head_that_begins_after_an_answer_is_not_waited_for(listen: Listen) -> None:
+    listener = listen(limits=WebLimits(head_within=0.05, idle=3600))
+    with listener.connect() as connection:
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += connection.recv(1000)
+        connection.sendall(b"POST /")
+        assert read_to_end(connection) == b""
 
 
 def test_a_resting_connection_is_closed(listen: Listen) -> None:
