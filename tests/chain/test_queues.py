@@ -91,7 +91,7 @@ def test_two_queues_that_tell_of_the_same_objects_start_each_once(
         body = test_sqs.notification(test_sqs.quoted(key), bucket=chain.bucket, at=just_now())
         client.send_message(QueueUrl=queue_url, MessageBody=body)
     tell(chain, smq, *keys, *keys[::3])
-    chain.wait_until(lambda: chain.states()["started"] == OBJECTS, "every object to start", within=20)
+    chain.wait_until(lambda: chain.states()["started"] == OBJECTS, "every object to start", within=90)
     chain.wait_until(lambda: smq.left() == 0 and test_sqs.left(client, queue_url) == 0, "both queues to be empty")
     assert chain.accepted() == once(keys)
     # Both sources wait in a long poll of 20 seconds now.
@@ -110,7 +110,7 @@ def test_a_daemon_killed_before_its_acknowledgement_loses_nothing(chain: Chain, 
         assert chain.start(crash_at=f"{place}:{times}").wait(60) == -signal.SIGKILL
     assert smq.left() > 0
     start(chain)
-    chain.wait_until(lambda: chain.states()["started"] == OBJECTS, "every object to start", within=20)
+    chain.wait_until(lambda: chain.states()["started"] == OBJECTS, "every object to start", within=90)
     chain.wait_until(lambda: smq.left() == 0, "the queue to be empty")
     assert chain.accepted() == once(keys)
 
