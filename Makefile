@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 	$(BIN)/oss-dispatcher demo $(ARGS)
 
 test: $(INSTALLED)
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint types layers test
 
