@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def chain(tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str]) -> Iterator[Chain]:
+def qps() -> int:
+    """How many calls a second the service takes; a module that needs another service has its own."""
+    return 110
+
+
+@pytest.fixture
+def chain(tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str], qps: int) -> Iterator[Chain]:
     """A chain with a fresh bucket, a simulator without faults, and no daemon yet."""
     settings = SimulatorSettings(
         access_key_id=KEY_ID,
         access_key_secret=Secret(KEY_SECRET),
         task_duration=timedelta(milliseconds=300),
         listing_delay=timedelta(milliseconds=200),
-        qps=110,
+        qps=qps,
     )
     with Simulator(settings) as simulator:
         client, name = bucket

@@ -13,22 +13,17 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
 
-from dispatcher.core.settings import Secret
-from dispatcher.simulator.server import Simulator
-from dispatcher.simulator.settings import SimulatorSettings
-from tests.chain.harness import KEY_ID, KEY_SECRET, Chain, rule
+from tests.chain.harness import Chain, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from dispatcher.demo.s3server import S3Server
 
 OBJECTS = int(os.environ.get("NOTIFIED_OBJECTS", "5000"))
 TOKEN = "chain-webhook-token"
@@ -37,23 +32,8 @@ SETTLE = 3.0
 
 
 @pytest.fixture
-def chain(tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str]) -> Iterator[Chain]:
-    """A chain whose service takes thousands of calls a second."""
-    settings = SimulatorSettings(
-        access_key_id=KEY_ID,
-        access_key_secret=Secret(KEY_SECRET),
-        task_duration=timedelta(milliseconds=300),
-        listing_delay=timedelta(milliseconds=200),
-        qps=5000,
-    )
-    with Simulator(settings) as simulator:
-        client, name = bucket
-        running = Chain(tmp_path, name, seaweedfs, client, simulator)
-        running.secrets.append(TOKEN)
-        try:
-            yield running
-        finally:
-            running.close()
+def qps() -> int:
+    return 5_000
 
 
 def free_port() -> int:
@@ -88,6 +68,7 @@ class Sender:
 def configure(chain: Chain, *rules: str, every: str = "1s", accept: str = "") -> Sender:
     port = free_port()
     (chain.home / "hook.secret").write_text(TOKEN)
+    chain.secrets.append(TOKEN)
     hook = f"{{type: webhook, path: /events/oss, token_file: hook.secret, accept: [{accept}]}}"
     chain.configure(
         *rules,
