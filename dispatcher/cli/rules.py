@@ -68,7 +68,7 @@ def _configured(rule_id: str, rule: "Rule | None") -> dict[str, Json]:
         "name": rule.name if rule is not None else None,
         "configured": rule is not None,
         "input": str(rule.input) if rule is not None else None,
-        "workflow": rule.action.workflow_id if rule is not None else None,
+        "workflow": rule.workflow_id if rule is not None else None,
     }
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from ruamel.yaml import YAML
 
 from dispatcher.config.showing_sources import Json, shown_credentials, shown_source
 from dispatcher.core.quantities import format_duration, format_monthly, format_rate
+from dispatcher.core.rules import EditingAction, WorkflowAction
 from dispatcher.core.settings import SmqSettings
 
 if TYPE_CHECKING:
-    from dispatcher.core.rules import Existing, Rule
+    from dispatcher.core.rules import Action, Existing, Rule
     from dispatcher.core.settings import BucketSettings, HttpSettings, PollSettings, Settings
 
 _QUEUE_ACTIONS = (
@@ -136,7 +138,6 @@ def _bucket(bucket: BucketSettings) -> Json:
 
 
 def _rule(rule: Rule) -> Json:
-    action = rule.action
     return {
         "name": rule.name,
         "id": rule.id,
@@ -151,14 +152,25 @@ def _rule(rule: Rule) -> Json:
         "existing": _existing(rule.existing),
         "budget": "unlimited" if rule.budget is None else f"{rule.budget}/day",
         "on_uncertain": str(rule.on_uncertain),
-        "workflow": {
-            "id": action.workflow_id,
-            "input_type": "oss",
-            "media_url": action.media_url,
-            "skip_input_verification": action.skip_input_verification,
-            "user_data": dict(action.user_data),
-        },
+        **_action(rule.action),
     }
+
+
+def _action(action: Action) -> Json:
+    match action:
+        case WorkflowAction():
+            workflow = {
+                "id": action.workflow_id,
+                "input_type": str(action.input_type),
+                "media_url": action.media_url,
+                "skip_input_verification": action.skip_input_verification,
+                "user_data": dict(action.user_data),
+            }
+            return {"workflow": workflow}
+        case EditingAction():
+            return {"editing": {name: value for name, value in asdict(action).items() if value is not None}}
+        case _:
+            assert_never(action)
 
 
 def _extensions(rule: Rule) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,8 +14,13 @@ class Api(StrEnum):
     """An API of the service; each has its own quota."""
 
     START_WORKFLOW = "StartWorkflow"
+    REGISTER_MEDIA_INFO = "RegisterMediaInfo"
+    SUBMIT_MEDIA_PRODUCING_JOB = "SubmitMediaProducingJob"
     LIST_WORKFLOW_TASKS = "ListWorkflowTasks"
     GET_WORKFLOW_TASK = "GetWorkflowTask"
+    GET_MEDIA_INFO = "GetMediaInfo"
+    LIST_MEDIA_PRODUCING_JOBS = "ListMediaProducingJobs"
+    GET_MEDIA_PRODUCING_JOB = "GetMediaProducingJob"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,59 @@ class WorkflowCall:
     task_input: str
     user_data: str
     skip_input_verification: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterCall:
+    """One RegisterMediaInfo call: what makes an object a media asset before a workflow reads it.
+
+    `client_token` is a UUID of 32 characters, the same for every attempt of a dispatch. Registering never
+    overwrites: a URL that is registered already yields the media id it has.
+    """
+
+    endpoint: Endpoint
+    input_url: str
+    client_token: str
+    user_data: str
+
+
+@dataclass(frozen=True, slots=True)
+class EditingCall:
+    """One SubmitMediaProducingJob call, complete. Each text is sent as it is; empty ones are not sent.
+
+    Exactly one of `template_id`, `project_id` and `timeline` is not empty. `client_token` is the dispatch id.
+    """
+
+    endpoint: Endpoint
+    client_token: str
+    output_media_config: str
+    user_data: str
+    template_id: str = ""
+    project_id: str = ""
+    timeline: str = ""
+    clips_param: str = ""
+    output_media_target: str = ""
+    editing_produce_config: str = ""
+    media_metadata: str = ""
+    project_metadata: str = ""
+    source: str = ""
+
+
+Call = WorkflowCall | RegisterCall | EditingCall
+"""Whatever a dispatch may need to be called; `api_of` names its API."""
+
+
+def api_of(call: Call) -> Api:
+    """Return the API that a call goes to."""
+    match call:
+        case WorkflowCall():
+            return Api.START_WORKFLOW
+        case RegisterCall():
+            return Api.REGISTER_MEDIA_INFO
+        case EditingCall():
+            return Api.SUBMIT_MEDIA_PRODUCING_JOB
+        case _:
+            assert_never(call)
 
 
 @dataclass(frozen=True, slots=True)

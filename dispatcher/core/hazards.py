@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.location import parse_oss_host
 from dispatcher.core.matching import file_name_extension
 from dispatcher.core.problems import Problem, ProblemCode, Severity, bounded
-from dispatcher.core.rules import MatchMode
+from dispatcher.core.rules import MatchMode, WorkflowAction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,7 +109,9 @@ def _not_readable(rules: RuleSet, buckets: Mapping[str, BucketSettings]) -> Iter
     custom = {host for bucket in buckets.values() if bucket.on_oss for host in bucket.hosts}
     for rule in rules.rules:
         bucket = buckets.get(rule.input.bucket)
-        if bucket is None or bucket.on_oss or _leads_to_oss(rule.action.media_url, custom):
+        if bucket is None or bucket.on_oss:
+            continue
+        if isinstance(rule.action, WorkflowAction) and _leads_to_oss(rule.action.media_url, custom):
             continue
         yield Problem(
             ProblemCode.NOT_READABLE_BY_IMS,

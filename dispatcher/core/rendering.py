@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from dispatcher.core.calls import WorkflowCall
+from dispatcher.core.calls import EditingCall, RegisterCall, WorkflowCall
 from dispatcher.core.dispatch import attempt_token
+from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
 from dispatcher.core.templates import ObjectFields, parse_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dispatcher.core.calls import Endpoint
+    from dispatcher.core.calls import Call, Endpoint
     from dispatcher.core.rules import Rule
 
 USER_DATA_LIMIT = 512
 """Bytes of UTF-8 that the service takes as UserData (StartWorkflow)."""
 ID_FIELD = "DispatchId"
 """The field of UserData that carries our id and attempt; sweeps look for it."""
+_REGISTRATIONS = uuid.UUID("6f6d1a52-2f0e-5d0c-9a39-0b7c7c1a4d11")
+"""Namespace of the client tokens by which objects are registered as media assets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ def render_call(  # noqa: PLR0913 - the object's fields are one flat list, by ke
     size: int,
     dispatch_id: str,
     attempt: int,
-) -> WorkflowCall | UserDataTooLong:
-    """Return the StartWorkflow call of one attempt, or how far its UserData is over the limit.
+    input_media_id: str | None = None,
+) -> Call | UserDataTooLong:
+    """Return the next call of a dispatch, or how far its UserData is over the limit.
 
-    The rule's templates were checked when the configuration was read; a wrong one raises
-    TemplateError.
+    A rule whose workflow reads media assets registers the object first: that is the call until
+    `input_media_id` is known. The rule's templates were checked when the configuration was read; a
+    wrong one raises TemplateError.
     """
     fields = ObjectFields(bucket, key, etag, size, rule.id, dispatch_id)
     action = rule.action
@@ -51,12 +57,47 @@ def render_call(  # noqa: PLR0913 - the object's fields are one flat list, by ke
     length = len(user_data.encode())
     if length > USER_DATA_LIMIT:
         return UserDataTooLong(length)
-    return WorkflowCall(
+    match action:
+        case WorkflowAction():
+            return _workflow_call(action, endpoint, fields, user_data, input_media_id)
+        case EditingAction():
+            return _editing_call(action, endpoint, fields, user_data)
+        case _:
+            assert_never(action)
+
+
+def _workflow_call(
+    action: WorkflowAction, endpoint: Endpoint, fields: ObjectFields, user_data: str, input_media_id: str | None
+) -> WorkflowCall | RegisterCall:
+    media_url = parse_template(action.media_url).render(fields)
+    if action.input_type is InputType.OSS:
+        task_input = {"Type": "OSS", "Media": media_url}
+    elif input_media_id is not None:
+        task_input = {"Type": "Media", "Media": input_media_id}
+    else:
+        token = uuid.uuid5(_REGISTRATIONS, fields.dispatch_id).hex
+        return RegisterCall(endpoint, media_url, token, _json({ID_FIELD: fields.dispatch_id}))
+    return WorkflowCall(endpoint, action.workflow_id, _json(task_input), user_data, action.skip_input_verification)
+
+
+def _editing_call(action: EditingAction, endpoint: Endpoint, fields: ObjectFields, user_data: str) -> EditingCall:
+    def text(value: Mapping[str, object] | None) -> str:
+        return "" if value is None else _json(_rendered(value, fields))
+
+    return EditingCall(
         endpoint=endpoint,
-        workflow_id=action.workflow_id,
-        task_input=_json({"Type": "OSS", "Media": parse_template(action.media_url).render(fields)}),
+        client_token=fields.dispatch_id,
+        output_media_config=text(action.output_media_config),
         user_data=user_data,
-        skip_input_verification=action.skip_input_verification,
+        template_id=action.template_id or "",
+        project_id=action.project_id or "",
+        timeline=text(action.timeline),
+        clips_param=text(action.clips_param),
+        output_media_target=action.output_media_target.value,
+        editing_produce_config=text(action.editing_produce_config),
+        media_metadata=text(action.media_metadata),
+        project_metadata=text(action.project_metadata),
+        source=action.source or "",
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.extensions import NOT_GUARANTEED, extension_of
 from dispatcher.core.matching import PrefixTable, Shape, exclusion, minimal_prefixes, shapes_of
@@ -56,6 +58,21 @@ class Existing:
     since: datetime | None = None
 
 
+class InputType(StrEnum):
+    """How a workflow is given its object: by its URL, or as a registered media asset."""
+
+    OSS = "oss"
+    MEDIA = "media"
+
+
+class OutputMediaTarget(StrEnum):
+    """Where a producing job writes (OutputMediaTarget)."""
+
+    OSS_OBJECT = "oss-object"
+    VOD_MEDIA = "vod-media"
+    S3 = "S3"
+
+
 @dataclass(frozen=True, slots=True)
 class WorkflowAction:
     """Start an IMS workflow with the object as its input.
@@ -67,6 +84,31 @@ class WorkflowAction:
     media_url: str = "oss://{bucket}/{key}"
     skip_input_verification: bool = False
     user_data: Mapping[str, object] = field(default_factory=dict)
+    input_type: InputType = InputType.OSS
+
+
+@dataclass(frozen=True, slots=True)
+class EditingAction:
+    """Submit a media producing job (SubmitMediaProducingJob) for the object.
+
+    Exactly one of `template_id`, `project_id` and `timeline` is set. Every string, at any depth, is a
+    template; the names of fields are those of the service's documentation and are not.
+    """
+
+    output_media_config: Mapping[str, object]
+    template_id: str | None = None
+    project_id: str | None = None
+    timeline: Mapping[str, object] | None = None
+    clips_param: Mapping[str, object] | None = None
+    output_media_target: OutputMediaTarget = OutputMediaTarget.OSS_OBJECT
+    editing_produce_config: Mapping[str, object] | None = None
+    media_metadata: Mapping[str, object] | None = None
+    project_metadata: Mapping[str, object] | None = None
+    source: str | None = None
+    user_data: Mapping[str, object] = field(default_factory=dict)
+
+
+Action = WorkflowAction | EditingAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +119,7 @@ class Rule:
     name: str
     input: Location
     extensions: ExtensionSet
-    action: WorkflowAction
+    action: Action
     was: tuple[str, ...] = ()
     match: MatchMode = MatchMode.DOCUMENTED
     match_written: bool = False
@@ -87,6 +129,27 @@ class Rule:
     existing: Existing = Existing()
     budget: int | None = 10_000
     on_uncertain: OnUncertain = OnUncertain.RETRY
+
+    @property
+    def workflow_id(self) -> str | None:
+        """The workflow that the rule starts; None where it submits an editing job."""
+        return self.action.workflow_id if isinstance(self.action, WorkflowAction) else None
+
+    @property
+    def action_name(self) -> str:
+        """What the rule starts, in one word: what tells one action from another, and what tables show."""
+        match self.action:
+            case WorkflowAction(workflow_id=workflow_id):
+                return workflow_id
+            case EditingAction(template_id=str(template_id)):
+                return f"template:{template_id}"
+            case EditingAction(project_id=str(project_id)):
+                return f"project:{project_id}"
+            case EditingAction(timeline=timeline):
+                text = json.dumps(timeline, sort_keys=True, default=dict)
+                return f"timeline:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+            case _:
+                assert_never(self.action)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

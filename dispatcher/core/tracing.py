@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.dispatch import parse_attempt_token
 from dispatcher.core.location import parse_object
 from dispatcher.core.rendering import ID_FIELD
+from dispatcher.core.rules import WorkflowAction
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def started_by_rule(
     for place in candidates:
         if place is None:
             continue
-        started = tuple(rule for rule in rules.matching(*place, None) if rule.action.workflow_id == workflow_id)
+        started = tuple(rule for rule in rules.matching(*place, None) if rule.workflow_id == workflow_id)
         if started:
             return place, started
     return None
@@ -60,6 +61,8 @@ def started_by_rule(
 def _mirrored(task_input: str, workflow_id: str, rules: RuleSet) -> Iterator[tuple[str, str]]:
     media = media_of(task_input)
     for rule in rules.rules:
+        if not isinstance(rule.action, WorkflowAction):
+            continue
         head, placeholder, rest = rule.action.media_url.replace("{bucket}", rule.input.bucket).partition("{key}")
         if media is None or rule.action.workflow_id != workflow_id or not placeholder or rest or "{" in head:
             continue

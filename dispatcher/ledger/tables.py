@@ -78,6 +78,14 @@ dispatches = Table(
     Column("last_error_request_id", Text),
     Column("absent_sweeps", Integer, nullable=False, default=0),
     Column("last_absent_at", UtcTime),
+    Column("api", Text),  # of the last attempt; None in rows of the first version: StartWorkflow
+    Column("input_media_id", Text),  # of the object itself, once it is registered as a media asset
+    Column("media_id", Text),  # of what a producing job makes, as the two that follow
+    Column("vod_media_id", Text),
+    Column("project_id", Text),
+    Column("repeat_attempt", Integer),  # an unanswered attempt whose request is sent again as it was
+    Column("repeat_until", UtcTime),  # until when the service knows its client token
+    Column("backfill", Integer),  # number of the backfill that recorded it; such rows stand in Lane.BACKFILL
 )
 
 
@@ -117,6 +125,7 @@ attempts = Table(
     Column("region", Text, nullable=False),
     Column("endpoint", Text, nullable=False),
     Column("request", Text, nullable=False),  # JSON of what was sent
+    Column("api", Text),  # None in rows of the first version: StartWorkflow
     sqlite_with_rowid=False,
 )
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 """Revision of this version."""
-UPGRADABLE = frozenset({HEAD})
+UPGRADABLE = frozenset({"0001", HEAD})
 """Revisions that this version and the one before it wrote: these are accepted."""
 
 

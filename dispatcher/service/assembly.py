@@ -92,7 +92,7 @@ def register(settings: Settings, ledger: Ledger, now: datetime) -> Registered:
             rule_id=rule.id,
             was=rule.was,
             input=str(rule.input),
-            action=rule.action.workflow_id,
+            action=rule.action_name,
             existing_wanted=rule.existing.dispatch,
             budget=rule.budget,
             target=target_of(settings, rule),

@@ -14,7 +14,7 @@ from dispatcher.core.rendering import UserDataTooLong, render_call
 from dispatcher.core.rules import Reason
 
 if TYPE_CHECKING:
-    from dispatcher.core.calls import WorkflowCall
+    from dispatcher.core.calls import Call
     from dispatcher.core.rules import Rule, Verdict
     from dispatcher.core.settings import Settings
 
@@ -40,7 +40,7 @@ class Judgement:
 
     verdict: Verdict
     sentence: str
-    call: WorkflowCall | UserDataTooLong | None
+    call: Call | UserDataTooLong | None
     dispatch_id: str | None = None
 
 

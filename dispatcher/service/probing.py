@@ -86,7 +86,7 @@ class ServiceCheck:
             yield _refused("ice:GetWorkflowTask", endpoint, error)
 
     def _list(self, endpoint: Endpoint, rules: Sequence[Rule]) -> Iterator[Finding]:
-        for workflow_id in dict.fromkeys(rule.action.workflow_id for rule in rules):
+        for workflow_id in dict.fromkeys(rule.workflow_id for rule in rules if rule.workflow_id is not None):
             query = TaskQuery(endpoint, workflow_id, self.now - LOOK_BACK, self.now)
             foreign = _ForeignStarts()
             try:

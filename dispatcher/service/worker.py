@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from dispatcher.core.calls import WorkflowCall
+    from dispatcher.core.calls import Call
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.claiming import Claim, DueDispatch
     from dispatcher.ledger.engine import Ledger
@@ -212,7 +212,7 @@ class Worker:
                 calls.append((item, item.attempt + 1, rendered))
         return claiming.begin(tx, self._incarnation, calls, now)
 
-    def _render(self, route: Route, item: DueDispatch) -> WorkflowCall | UserDataTooLong:
+    def _render(self, route: Route, item: DueDispatch) -> Call | UserDataTooLong:
         return render_call(
             self._settings.rules.by_id[item.rule_id],
             route.endpoint,
