@@ -310,6 +310,15 @@ sweeps = Table(
     Index("ix_sweeps_at", "at"),
 )
 
+notices = Table(
+    "notices",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("detail", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),  # when it was last found to be true
+)
+
 incarnations = Table(
     "incarnations",
     metadata,

@@ -23,3 +23,11 @@ def upgrade() -> None:
     ):
         op.add_column("dispatches", column)
     op.add_column("attempts", sa.Column("api", sa.Text(), nullable=True))
+    op.create_table(
+        "notices",
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("code", name=op.f("pk_notices")),
+    )
