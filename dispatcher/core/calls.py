@@ -21,6 +21,7 @@ class Api(StrEnum):
     GET_MEDIA_INFO = "GetMediaInfo"
     LIST_MEDIA_PRODUCING_JOBS = "ListMediaProducingJobs"
     GET_MEDIA_PRODUCING_JOB = "GetMediaProducingJob"
+    LIST_BATCH_MEDIA_PRODUCING_JOBS = "ListBatchMediaProducingJobs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
 from urllib.parse import urlsplit
 
 from dispatcher.core.settings import Credentials, Secret
@@ -28,6 +29,13 @@ _POOL_SIZE = 40
 _CHATTY_LOGGERS = ("darabonba-core", "alibabacloud-tea", "credentials")
 
 
+class Product(StrEnum):
+    """A service with an SDK package of its own; the value is the first word of its host names."""
+
+    ICE = "ice"
+    IMM = "imm"
+
+
 def split_timeout(call_timeout: timedelta) -> tuple[int, int]:
     """Return (connect, read) time-outs in milliseconds that together are the call's.
 
@@ -40,7 +48,7 @@ def split_timeout(call_timeout: timedelta) -> tuple[int, int]:
 
 
 class AlibabaClients:
-    """SDK clients, one for each endpoint, built on first use. Thread-safe.
+    """SDK clients, one for each service and endpoint, built on first use. Thread-safe.
 
     `credentials` without an access key means the provider's default chain (environment, OIDC,
     CLI profile, file, instance role), which refreshes itself. `close` ends idle connections;
@@ -51,16 +59,18 @@ class AlibabaClients:
         self._credentials = credentials
         self._call_timeout = call_timeout
         self._lock = threading.Lock()
-        self._clients: dict[Endpoint, Any] = {}
+        self._clients: dict[tuple[Product, Endpoint], Any] = {}
         self._sessions: list[Any] = []
         self._provider: Any = None
 
-    def client(self, endpoint: Endpoint) -> Any:  # noqa: ANN401 - the SDK ships no types
-        """Return the client of this endpoint. Raises ConfigError for a URL that is none; nothing is sent."""
+    def client(self, endpoint: Endpoint, product: Product = Product.ICE) -> Any:  # noqa: ANN401 - the SDK ships no types
+        """Return the client of a service at this endpoint. Raises ConfigError for a URL that is none, or
+        where the service's SDK is not installed; nothing is sent.
+        """
         with self._lock:
-            client = self._clients.get(endpoint)
+            client = self._clients.get((product, endpoint))
             if client is None:
-                client = self._clients[endpoint] = self._build(endpoint)
+                client = self._clients[product, endpoint] = self._build(product, endpoint)
             return client
 
     def close(self) -> None:
@@ -69,15 +79,15 @@ class AlibabaClients:
             for session in self._sessions:
                 session.close()
 
-    def _build(self, endpoint: Endpoint) -> Any:  # noqa: ANN401 - the SDK ships no types
+    def _build(self, product: Product, endpoint: Endpoint) -> Any:  # noqa: ANN401 - the SDK ships no types
         url = urlsplit(endpoint.url)
         if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/"):
             raise ConfigError(
-                f"the IMS endpoint {endpoint.url!r} is not a URL of a host",
-                hint=f"write it as https://ice.{endpoint.region}.aliyuncs.com",
+                f"the endpoint {endpoint.url!r} is not a URL of a host",
+                hint=f"write it as https://{product}.{endpoint.region}.aliyuncs.com",
             )
-        from alibabacloud_ice20201109.client import Client  # noqa: PLC0415 - heavy: only where calls are made
-        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - as above
+        made_by = _client_class(product)
+        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - heavy: only where calls are made
 
         if self._provider is None:
             self._provider = _provider_of(self._credentials)
@@ -85,7 +95,7 @@ class AlibabaClients:
         self._sessions.append(_own_session(url.scheme, url.netloc))
         connect, read = split_timeout(self._call_timeout)
         # No retry_options: the dispatcher's ledger is the only authority that repeats a call.
-        return Client(
+        return made_by(
             Config(
                 credential=self._provider,
                 protocol=url.scheme,
@@ -96,6 +106,22 @@ class AlibabaClients:
                 max_idle_conns=_POOL_SIZE,
             )
         )
+
+
+def _client_class(product: Product) -> Any:  # noqa: ANN401 - the SDK ships no types
+    match product:
+        case Product.ICE:
+            from alibabacloud_ice20201109.client import Client  # noqa: PLC0415 - heavy: only where calls are made
+        case Product.IMM:
+            try:
+                from alibabacloud_imm20200930.client import Client  # noqa: PLC0415 - as above, and not always installed
+            except ModuleNotFoundError:
+                raise ConfigError(
+                    "the SDK of IMM is not installed", hint="install it with: pip install 'oss-dispatcher[imm]'"
+                ) from None
+        case _:
+            assert_never(product)
+    return Client
 
 
 def keys_of_alibaba(credentials: Credentials) -> Callable[[], Credentials]:

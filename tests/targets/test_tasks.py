@@ -13,7 +13,8 @@ from dispatcher.core.settings import Credentials, Secret
 from dispatcher.errors import CredentialsError, DispatcherError, ServiceUnavailableError
 from dispatcher.simulator.faults import Fault, FaultPlan, ScriptedFault
 from dispatcher.simulator.server import Simulator
-from dispatcher.targets.tasks import TRIES, AlibabaTasks
+from dispatcher.targets.reading import TRIES
+from dispatcher.targets.tasks import AlibabaTasks
 from tests.simulator_fixtures import endpoint_of, make_settings
 
 if TYPE_CHECKING:
