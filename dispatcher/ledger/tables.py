@@ -115,6 +115,18 @@ _partial("ix_dispatches_dead", "updated_at", where=in_state(DispatchState.DEAD))
 _partial("ix_dispatches_following", "follow_at", where=dispatches.c.follow_at.is_not(None))
 _partial("ix_dispatches_finished", "updated_at", where=in_state(DispatchState.STARTED, DispatchState.SKIPPED))
 
+_OF_BACKFILL = dispatches.c.backfill.is_not(None)
+_partial(
+    "ix_dispatches_backfill_pending",
+    "backfill",
+    "rule_id",
+    "next_at",
+    "first_seen_at",
+    where=in_state(DispatchState.PENDING) & _OF_BACKFILL,
+)
+_partial("ix_dispatches_backfill_state", "backfill", "state", where=_OF_BACKFILL)
+_partial("ix_dispatches_backfill_running", "backfill", where=dispatches.c.follow_at.is_not(None) & _OF_BACKFILL)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -201,6 +213,35 @@ missed_notifications = Table(
     Column("bucket", Text, primary_key=True),
     Column("found_by_listing_only", BigInteger, nullable=False),
     Column("last_at", UtcTime, nullable=False),
+)
+
+backfills = Table(
+    "backfills",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),  # what was asked for: the same again is the same backfill
+    Column("scope", Text, nullable=False),  # JSON of what it covers
+    Column("run", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("until_at", UtcTime),  # nothing of it is sent any more from then on
+    Column("window_seconds", Integer),  # how long it may send each time it is resumed
+    Column("max_rate", Text),  # as it is written: 10/s
+    Column("max_running", Integer),
+    Column("most", BigInteger),  # rows that it may record at most, over all its runs
+    Column("recorded_at", UtcTime),  # when all that it covers was recorded; None: not yet
+    Column("listed", BigInteger, nullable=False),  # of the last look, as the three that follow
+    Column("matched", BigInteger, nullable=False),
+    Column("known", BigInteger, nullable=False),
+    Column("gone", BigInteger, nullable=False),
+    Column("recorded", BigInteger, nullable=False),  # over all its runs
+    Column("reached", LargeBinary),  # the key looked at last; shown, and never where a look goes on
+    Column("error", Text),  # why its last look broke off
+    Column("served_at", UtcTime),  # when it last had its turn
 )
 
 rule_sets = Table(

@@ -31,3 +31,51 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_notices")),
     )
+    _backfills()
+
+
+def _backfills() -> None:
+    op.create_table(
+        "backfills",
+        sa.Column("number", sa.Integer(), primary_key=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("until_at", sa.BigInteger(), nullable=True),
+        sa.Column("window_seconds", sa.Integer(), nullable=True),
+        sa.Column("max_rate", sa.Text(), nullable=True),
+        sa.Column("max_running", sa.Integer(), nullable=True),
+        sa.Column("most", sa.BigInteger(), nullable=True),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=True),
+        sa.Column("listed", sa.BigInteger(), nullable=False),
+        sa.Column("matched", sa.BigInteger(), nullable=False),
+        sa.Column("known", sa.BigInteger(), nullable=False),
+        sa.Column("gone", sa.BigInteger(), nullable=False),
+        sa.Column("recorded", sa.BigInteger(), nullable=False),
+        sa.Column("reached", sa.LargeBinary(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("served_at", sa.BigInteger(), nullable=True),
+    )
+    for name, columns, where in (
+        (
+            "ix_dispatches_backfill_pending",
+            ["backfill", "rule_id", "next_at", "first_seen_at"],
+            "state = 'pending' AND backfill IS NOT NULL",
+        ),
+        ("ix_dispatches_backfill_state", ["backfill", "state"], "backfill IS NOT NULL"),
+        ("ix_dispatches_backfill_running", ["backfill"], "follow_at IS NOT NULL AND backfill IS NOT NULL"),
+    ):
+        op.create_index(
+            name,
+            "dispatches",
+            columns,
+            unique=False,
+            sqlite_where=sa.text(where),
+            postgresql_where=sa.text(where),
+        )
