@@ -104,7 +104,7 @@ def api_of(call: Call) -> Api:
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """One sweep: all tasks of a workflow created in [since, until]."""
+    """One sweep: all tasks of a workflow created in [since, until]. Workflow "": those of every workflow."""
 
     endpoint: Endpoint
     workflow_id: str

@@ -58,13 +58,25 @@ def started_by_rule(
     return None
 
 
-def _mirrored(task_input: str, workflow_id: str, rules: RuleSet) -> Iterator[tuple[str, str]]:
+def objects_under_rules(task_input: str, rules: RuleSet, names: Names) -> tuple[tuple[str, str], ...]:
+    """Return the objects that a task may read and that a rule matches, whichever workflow it runs.
+
+    A rule keeps its dispatches when its `workflow:` changes, so that tasks of an earlier one are its own too.
+    """
+    candidates = dict.fromkeys([input_of(task_input, names), *_mirrored(task_input, None, rules)])
+    return tuple(place for place in candidates if place is not None and rules.matching(*place, None))
+
+
+def _mirrored(task_input: str, workflow_id: str | None, rules: RuleSet) -> Iterator[tuple[str, str]]:
+    """Yield what stands for the key in the input, by the rules that start this workflow (None: any)."""
     media = media_of(task_input)
     for rule in rules.rules:
         if not isinstance(rule.action, WorkflowAction):
             continue
         head, placeholder, rest = rule.action.media_url.replace("{bucket}", rule.input.bucket).partition("{key}")
-        if media is None or rule.action.workflow_id != workflow_id or not placeholder or rest or "{" in head:
+        if media is None or workflow_id not in (None, rule.action.workflow_id):
+            continue
+        if not placeholder or rest or "{" in head:
             continue
         if media.startswith(head) and len(media) > len(head):
             yield rule.input.bucket, media[len(head) :]

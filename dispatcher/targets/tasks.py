@@ -68,7 +68,7 @@ class AlibabaTasks:
         def read(client: Any, models: Any) -> Any:  # noqa: ANN401 - the SDK ships no types
             return client.list_workflow_tasks(
                 models.ListWorkflowTasksRequest(
-                    workflow_id=query.workflow_id,
+                    workflow_id=query.workflow_id or None,
                     start_of_create_time=format_time(query.since),
                     end_of_create_time=format_time(query.until + timedelta(seconds=1, microseconds=-1)),
                     max_results=PAGE_SIZE,
