@@ -18,14 +18,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dispatcher.simulator.faults import START, Fault, FaultPlan, FaultRate, ScriptedFault
-from dispatcher.simulator.service import Answer, json_answer
-from dispatcher.simulator.tasks import MediaInput, format_time
+from dispatcher.simulator.replies import Answer, json_answer
+from dispatcher.simulator.tasks import MediaInput
+from dispatcher.simulator.times import format_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dispatcher.simulator.account import Account
     from dispatcher.simulator.service import SimulatedService
-    from dispatcher.simulator.tasks import TaskBook
 
 PREFIX = "/simulator/"
 _PLAN_FIELDS = {"script", "rates", "denied", "arrears", "latency_ms", "seed"}
@@ -93,19 +94,19 @@ def _number(value: object, name: str) -> float:
 
 
 def answer_admin(  # noqa: PLR0913 - one request and the three things it can look at
-    method: str, path: str, body: bytes, *, service: SimulatedService, book: TaskBook, now: datetime, requests: int
+    method: str, path: str, body: bytes, *, service: SimulatedService, account: Account, now: datetime, requests: int
 ) -> Answer:
     """Answer one request of the admin path. Never raises for a bad request: it is answered with 400 or 404."""
     content: object = {"ok": True}
     try:
         match method, path.removeprefix(PREFIX):
             case "GET", "health":
-                content = {"ok": True, "requests": requests, "accepted": len(book.entries())}
+                content = {"ok": True, "requests": requests, "accepted": len(account.tasks.entries())}
             case "GET", "journal":
-                lines = [json.dumps(entry.to_json()) + "\n" for entry in book.entries()]
+                lines = [json.dumps(entry.to_json()) + "\n" for entry in account.tasks.entries()]
                 return Answer(200, "".join(lines).encode(), {"Content-Type": "application/jsonl"})
             case "GET", "tasks":
-                content = _tasks(book, now)
+                content = _tasks(account, now)
             case "POST", "faults":
                 service.dice.replace(plan_from_json(body))
             case "POST", "trigger":
@@ -126,8 +127,8 @@ def _trigger(body: bytes, service: SimulatedService) -> str:
     return service.trigger(fields["workflow_id"], media)
 
 
-def _tasks(book: TaskBook, now: datetime) -> list[dict[str, str]]:
-    views = [view for entry in book.entries() if (view := book.get(entry.task_id, now)) is not None]
+def _tasks(account: Account, now: datetime) -> list[dict[str, str]]:
+    views = [view for entry in account.tasks.entries() if (view := account.tasks.get(entry.task_id, now)) is not None]
     return [
         {
             "task_id": view.entry.task_id,

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from dispatcher.errors import UsageError
+from dispatcher.simulator.account import Account
 from dispatcher.simulator.admin import PREFIX, answer_admin
-from dispatcher.simulator.journal import JournalEntry, JournalFile, Origin
-from dispatcher.simulator.service import Answer, Drop, Hang, Reply, SimulatedService, json_answer
+from dispatcher.simulator.journal import AcceptedCall, Delivery, JournalEntry, JournalFile, Origin
+from dispatcher.simulator.replies import Answer, Drop, Hang, Reply, json_answer
+from dispatcher.simulator.service import SimulatedService
 from dispatcher.simulator.signature import SignedRequest
-from dispatcher.simulator.tasks import TaskBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from dispatcher.simulator.faults import FaultPlan
     from dispatcher.simulator.settings import SimulatorSettings
+    from dispatcher.simulator.wire import WireCall
 
 BODY_LIMIT = 1 << 20
 _WATCH = 0.02
@@ -61,8 +63,8 @@ class Simulator:
         self.settings = settings
         self._clock = clock
         self._file = JournalFile(journal_path) if journal_path is not None else None
-        self._book = TaskBook(settings, self._file)
-        self._service = SimulatedService(settings, self._book, clock, signing_clock)
+        self._account = Account(settings, self._file, clock())
+        self._service = SimulatedService(self._account, clock, signing_clock)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._requests = 0
@@ -114,11 +116,23 @@ class Simulator:
 
     def journal(self) -> list[JournalEntry]:
         """Return every accepted start, in order."""
-        return self._book.entries()
+        return self._account.tasks.entries()
 
     def calls(self) -> list[JournalEntry]:
         """Return the accepted StartWorkflow calls: the journal without what `trigger` started."""
-        return [entry for entry in self._book.entries() if entry.origin is Origin.CALL]
+        return [entry for entry in self._account.tasks.entries() if entry.origin is Origin.CALL]
+
+    def accepted(self, api: str | None = None) -> list[AcceptedCall]:
+        """Return the accepted calls of the other APIs that change something, in order; of one API if it is named."""
+        return self._account.calls(api)
+
+    def wire(self, api: str | None = None) -> list[WireCall]:
+        """Return the last 10,000 API requests, reading and refused ones too; of one API if it is named."""
+        return self._service.wire.calls(api)
+
+    def deliveries(self) -> list[Delivery]:
+        """Return what became of each completion callback, in order."""
+        return self._account.deliveries()
 
     def set_faults(self, plan: FaultPlan) -> None:
         """Replace the fault plan."""
@@ -138,7 +152,7 @@ class Simulator:
                 request.path,
                 request.body,
                 service=self._service,
-                book=self._book,
+                account=self._account,
                 now=self._clock(),
                 requests=self._requests,
             )

@@ -1,4 +1,4 @@
-"""The simulated account's tasks: accepted once, journalled, and moved on by the clock alone."""
+"""The simulated account's workflow tasks: accepted once, and moved on by the clock alone."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import posixpath
 import re
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dispatcher.core.dispatch import TaskStatus
+from dispatcher.simulator.pages import Cursor, Page, cut
 from dispatcher.simulator.settings import SimulatedWorkflow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from datetime import datetime
 
-    from dispatcher.simulator.journal import JournalEntry, JournalFile
+    from dispatcher.simulator.journal import JournalEntry
     from dispatcher.simulator.settings import SimulatorSettings
 
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _NAMED = re.compile(r"\{(bucket|key|name|stem|task_id)\}")
 
 
@@ -63,16 +62,6 @@ def split_object_url(url: str) -> tuple[str, str]:
     return host.split(".")[0], key
 
 
-def format_time(at: datetime) -> str:
-    """Return the time as the service writes it: UTC, whole seconds."""
-    return at.astimezone(UTC).strftime(_TIME_FORMAT)
-
-
-def parse_time(text: str) -> datetime:
-    """Return the time of a parameter. Raises ValueError for anything but `yyyy-MM-ddTHH:mm:ssZ`."""
-    return datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
     """What ListWorkflowTasks asks for. Times are whole seconds, both ends included."""
@@ -86,9 +75,8 @@ class TaskFilter:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """One task as it stands at a moment, with its number in order of acceptance."""
+    """One task as it stands at a moment."""
 
-    number: int
     entry: JournalEntry
     workflow: SimulatedWorkflow
     status: TaskStatus
@@ -119,47 +107,39 @@ class TaskView:
 
 
 class TaskBook:
-    """All tasks of the account. Thread-safe. Each accepted one is journalled before `accept` returns."""
+    """All workflow tasks of the account. Thread-safe."""
 
-    def __init__(self, settings: SimulatorSettings, file: JournalFile | None) -> None:
+    def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
-        self._file = file
         self._lock = threading.Lock()
-        self._entries: list[JournalEntry] = file.load() if file else []
-        self._numbers = {entry.task_id: number for number, entry in enumerate(self._entries)}
+        self._entries: list[JournalEntry] = []
+        self._by_id: dict[str, JournalEntry] = {}
 
-    def accept(self, entry: JournalEntry) -> None:
-        """Start a task. If the journal cannot be written, it raises OSError and nothing is started."""
+    def add(self, entry: JournalEntry) -> None:
         with self._lock:
-            if self._file is not None:
-                self._file.append(entry)
-            self._numbers[entry.task_id] = len(self._entries)
+            self._by_id[entry.task_id] = entry
             self._entries.append(entry)
 
     def entries(self) -> list[JournalEntry]:
-        """Return the journal, in order of acceptance."""
+        """Return the started tasks, in order of acceptance."""
         with self._lock:
             return list(self._entries)
 
     def get(self, task_id: str, now: datetime) -> TaskView | None:
         """Return a task as it stands; the listing delay does not apply."""
         with self._lock:
-            number = self._numbers.get(task_id)
-            entry = None if number is None else self._entries[number]
-        return None if entry is None or number is None else self._view(number, entry, now)
+            entry = self._by_id.get(task_id)
+        return None if entry is None else self._view(entry, now)
 
-    def page(self, wanted: TaskFilter, *, before: int | None, size: int, now: datetime) -> Sequence[TaskView]:
-        """Return up to `size` tasks that listings show now, newest first, with numbers below `before`."""
-        with self._lock:
-            entries = self._entries[:before]
-        found: list[TaskView] = []
-        for number in range(len(entries) - 1, -1, -1):
-            entry = entries[number]
-            if now - entry.at >= self._settings.listing_delay and self._wanted(wanted, entry):
-                found.append(self._view(number, entry, now))
-                if len(found) == size:
-                    break
-        return found
+    def page(self, wanted: TaskFilter, cursor: Cursor, now: datetime) -> Page[TaskView]:
+        """Return a page of the tasks that listings show now, newest first."""
+        listed = now - self._settings.listing_delay
+        page = cut(self.entries(), cursor, lambda entry: entry.at <= listed and self._wanted(wanted, entry))
+        return Page([self._view(entry, now) for entry in page.items], page.next_token)
+
+    def final_at(self, entry: JournalEntry) -> datetime:
+        """Return when the task is or was final."""
+        return entry.at + self._settings.queue_duration + self._settings.task_duration
 
     def _wanted(self, wanted: TaskFilter, entry: JournalEntry) -> bool:
         created = entry.at.replace(microsecond=0)
@@ -175,34 +155,13 @@ class TaskBook:
         # The journal may hold tasks of a workflow that the settings do not name any more.
         return self._settings.workflow(entry.workflow_id) or SimulatedWorkflow(entry.workflow_id)
 
-    def _view(self, number: int, entry: JournalEntry, now: datetime) -> TaskView:
+    def _view(self, entry: JournalEntry, now: datetime) -> TaskView:
         workflow = self._workflow(entry)
-        begins_at = entry.at + self._settings.queue_duration
-        ends_at = begins_at + self._settings.task_duration
-        if now < begins_at:
-            return TaskView(number, entry, workflow, TaskStatus.INIT, None)
+        ends_at = self.final_at(entry)
+        if now < entry.at + self._settings.queue_duration:
+            return TaskView(entry, workflow, TaskStatus.INIT, None)
         if now < ends_at:
-            return TaskView(number, entry, workflow, TaskStatus.PROCESSING, None)
+            return TaskView(entry, workflow, TaskStatus.PROCESSING, None)
         media = MediaInput.parse(entry.task_input).media
         failed = any(fnmatchcase(media, pattern) for pattern in workflow.failing)
-        return TaskView(number, entry, workflow, TaskStatus.FAILED if failed else TaskStatus.SUCCEED, ends_at)
-
-
-class CallQuota:
-    """The account's calls of one API in any second. Thread-safe."""
-
-    def __init__(self, per_second: int | None) -> None:
-        self._per_second = per_second
-        self._lock = threading.Lock()
-        self._taken: list[datetime] = []
-
-    def take(self, now: datetime) -> bool:
-        """Return whether one more call is within the quota; a refused call does not count."""
-        if self._per_second is None:
-            return True
-        with self._lock:
-            self._taken = [at for at in self._taken if timedelta() <= now - at < timedelta(seconds=1)]
-            if len(self._taken) >= self._per_second:
-                return False
-            self._taken.append(now)
-            return True
+        return TaskView(entry, workflow, TaskStatus.FAILED if failed else TaskStatus.SUCCEED, ends_at)

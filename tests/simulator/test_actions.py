@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dispatcher.simulator.actions import Parameters, get_task, list_tasks, read_start
+from dispatcher.simulator.account import Account
+from dispatcher.simulator.actions.workflow import get_task, list_tasks, read_start
 from dispatcher.simulator.journal import JournalEntry
+from dispatcher.simulator.quotas import CallQuota
 from dispatcher.simulator.settings import SimulatedWorkflow
 from dispatcher.simulator.signature import Refused
-from dispatcher.simulator.tasks import CallQuota, TaskBook
 from tests.simulator_fixtures import make_settings
 
 if TYPE_CHECKING:
+    from dispatcher.simulator.actions.parameters import Parameters
     from dispatcher.simulator.settings import SimulatorSettings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -24,21 +26,22 @@ SETTINGS = make_settings(
 )
 
 
-def book_of(*starts: tuple[str, str, timedelta], settings: SimulatorSettings = SETTINGS) -> TaskBook:
-    """A book of tasks (workflow id, key, age); the id of each is its key."""
-    book = TaskBook(settings, None)
+def book_of(*starts: tuple[str, str, timedelta], settings: SimulatorSettings = SETTINGS) -> Account:
+    """An account of tasks (workflow id, key, age); the id of each is its key."""
+    book = Account(settings, None, NOW)
     for workflow_id, key, age in starts:
         task_input = json.dumps({"Type": "OSS", "Media": f"oss://media/{key}"})
-        book.accept(JournalEntry(NOW - age, key, workflow_id, task_input, "", "r"))
+        book.add(JournalEntry(NOW - age, key, workflow_id, task_input, "", "r"))
     return book
 
 
-def listed(book: TaskBook, parameters: Parameters) -> list[str]:
+def listed(book: Account, parameters: Parameters) -> list[str]:
     tasks = list_tasks(parameters, book, NOW)["TaskList"]
     assert isinstance(tasks, list)
     return [task["TaskId"] for task in tasks]
 
 
+ACCOUNT = book_of()
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 BOOK = book_of(("w1", "old", 91 * DAY), ("w1", "a", DAY), ("w2", "b", MINUTE), ("w1", "c", timedelta()))
 
@@ -111,12 +114,12 @@ def test_an_unknown_task_is_refused() -> None:
 )
 def test_an_input_path_is_verified_unless_that_is_skipped(media: str, passes: bool) -> None:
     parameters = {"WorkflowId": "w1", "TaskInput": json.dumps({"Type": "OSS", "Media": media})}
-    assert read_start(parameters | {"SkipInputVerification": "True"}, SETTINGS).skip
+    assert read_start(parameters | {"SkipInputVerification": "True"}, ACCOUNT).skip
     if passes:
-        assert not read_start(parameters, SETTINGS).skip
+        assert not read_start(parameters, ACCOUNT).skip
     else:
         with pytest.raises(Refused, match=r"InvalidParameter\.InputPath"):
-            read_start(parameters, SETTINGS)
+            read_start(parameters, ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +128,13 @@ def test_an_input_path_is_verified_unless_that_is_skipped(media: str, passes: bo
 def test_user_data_is_a_json_object_of_at_most_512_bytes(user_data: str) -> None:
     parameters = {"WorkflowId": "w2", "TaskInput": '{"Type":"Media","Media":"m1"}', "UserData": user_data}
     with pytest.raises(Refused, match="InvalidParameter"):
-        read_start(parameters, SETTINGS)
+        read_start(parameters, ACCOUNT)
 
 
 def test_user_data_of_512_bytes_passes() -> None:
     user_data = json.dumps({"x": "a" * (512 - len('{"x": ""}'))})
     parameters = {"WorkflowId": "w2", "TaskInput": '{"Type":"Media","Media":"m1"}', "UserData": user_data}
-    assert len(read_start(parameters, SETTINGS).user_data.encode()) == 512
+    assert len(read_start(parameters, ACCOUNT).user_data.encode()) == 512
 
 
 def test_a_quota_holds_in_every_second_and_frees_itself() -> None:
