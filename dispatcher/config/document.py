@@ -86,8 +86,11 @@ class Node:
         return None
 
 
-def read_document(text: str, name: str, env: Mapping[str, str], faults: Faults) -> Node:
-    """Return the tree of a YAML text; an unreadable one is a fault and an empty mapping."""
+def read_document(text: str, name: str, env: Mapping[str, str], faults: Faults, *, first: str = "rules") -> Node:
+    """Return the tree of a YAML text; an unreadable one is a fault and an empty mapping.
+
+    `first` is the key that the operator is told to begin with.
+    """
     nothing = Node(Origin(f"{name}:1", 1), {})
     try:
         root = _yaml().compose(text)
@@ -104,7 +107,7 @@ def read_document(text: str, name: str, env: Mapping[str, str], faults: Faults) 
         return nothing
     tree = _Reader(name, env, faults).node(root, ())
     if not isinstance(tree.value, dict):
-        faults.add(tree.origin, (), "the file must hold keys and values; begin with `rules:`")
+        faults.add(tree.origin, (), f"the file must hold keys and values; begin with `{first}:`")
         return nothing
     return tree
 

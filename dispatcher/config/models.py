@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from dispatcher.config import fields as kinds  # noqa: TC001 - pydantic reads the annotations
+from dispatcher.config.imm_models import ImmModel  # noqa: TC001 - as above
 from dispatcher.config.source_models import AnySource, HttpModel
 from dispatcher.config.strict import CredentialsModel, StrictModel
 from dispatcher.core.extensions import MEDIA
@@ -119,6 +120,7 @@ class ConfigModel(StrictModel):
     version: kinds.Version = 1
     buckets: list[BucketModel] = Field(default_factory=list)
     ims: ImsModel = Field(default_factory=ImsModel)
+    imm: ImmModel | None = None
     credentials: CredentialsModel = Field(default_factory=CredentialsModel)
     sources: list[AnySource] = Field(default_factory=list)
     rules: Annotated[list[RuleModel], Field(min_length=1)]

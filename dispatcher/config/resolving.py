@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dispatcher.config import models
+from dispatcher.config.batch_file import imm_settings
 from dispatcher.config.places import BucketFacts, PlaceReader, Places, hints_of, settle_bucket
 from dispatcher.config.secrets import SecretReader
 from dispatcher.config.sources import SourceReader
@@ -75,6 +76,7 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
         ledger=LedgerSettings(url, frame.ledger.keep),
         sources=sources,
         http=http,
+        imm=None if frame.imm is None else imm_settings(frame.imm),
     )
 
 

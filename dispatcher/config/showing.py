@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ruamel.yaml import YAML
 
+from dispatcher.config.showing_imm import imm_statements, shown_imm
 from dispatcher.config.showing_sources import Json, shown_credentials, shown_source
 from dispatcher.core.quantities import format_duration, format_monthly, format_rate
 from dispatcher.core.rules import EditingAction, WorkflowAction
@@ -46,6 +47,7 @@ def effective(settings: Settings) -> Json:
         "version": 1,
         "buckets": [_bucket(bucket) for bucket in settings.buckets.values()],
         **ims,
+        **({} if settings.imm is None else {"imm": shown_imm(settings.imm)}),
         "credentials": shown_credentials(settings.credentials),
         "sources": [_poll(settings.poll), *map(shown_source, settings.sources)],
         "rules": [_rule(rule) for rule in settings.rules.rules],
@@ -101,7 +103,10 @@ def policy(settings: Settings) -> Json:
         # SQS is granted at AWS, and what is pushed to us needs no permission of ours.
         if isinstance(source, SmqSettings):
             statements.append(_allow(list(_QUEUE_ACTIONS), [f"acs:mns:*:*:/queues/{source.queue}/messages"]))
-    return {"Version": "1", "Statement": [*statements, _allow(list(_IMS_ACTIONS), ["*"])]}
+    statements.append(_allow(list(_IMS_ACTIONS), ["*"]))
+    if settings.imm is not None:
+        statements += imm_statements(settings.imm)
+    return {"Version": "1", "Statement": statements}
 
 
 def dump_policy(settings: Settings) -> str:

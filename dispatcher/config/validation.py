@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from dispatcher.config import models, source_models
+from dispatcher.config import imm_models, models, source_models
 from dispatcher.config.document import Node
 from dispatcher.config.strict import CredentialsModel
 
@@ -30,6 +30,11 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("buckets", "credentials"): CredentialsModel,
     ("credentials",): CredentialsModel,
     ("ims",): models.ImsModel,
+    ("imm",): imm_models.ImmModel,
+    ("imm", "actions"): imm_models.ActionModel,
+    ("imm", "notification"): imm_models.NotificationModel,
+    ("actions",): imm_models.ActionModel,  # of a batch file, as the next
+    ("notification",): imm_models.NotificationModel,
     ("sources", "credentials"): CredentialsModel,
     ("rules",): models.RuleModel,
     ("rules", "workflow"): models.WorkflowModel,

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dispatcher.core.batches import ImmSettings
     from dispatcher.core.calls import Api, Endpoint
     from dispatcher.core.decoding import Acceptance, Format
     from dispatcher.core.location import Names
     from dispatcher.core.ratelimit import Rate
     from dispatcher.core.rules import RuleSet
+
+OTHER_STORE_REGION = "us-east-1"
+"""The region that requests to a store without regions are signed for, by custom of S3 software."""
 
 
 class OverlapPolicy(StrEnum):
@@ -258,3 +262,4 @@ class Settings:
     ledger: LedgerSettings
     sources: tuple[SourceSettings, ...] = ()
     http: HttpSettings = HttpSettings()
+    imm: ImmSettings | None = None
