@@ -1,0 +1,124 @@
+"""Adopting: starts that the service tells of and that this ledger does not know become its own.
+
+What is inserted here is not started yet: it is a row that may have been called, and the same evidence that
+settles any such row (`settling.settle_evidence`) makes it started, in the same transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from dispatcher.core.dispatch import DispatchState, id_to_bytes
+from dispatcher.core.events import encode_key
+from dispatcher.ledger.recording import known_ids
+from dispatcher.ledger.tables import Lane, dispatches, tombstones
+from dispatcher.ledger.writing import insert_new
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from dispatcher.core.calls import Api, Endpoint
+
+SOURCE_ADOPTED = "adopted"
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedObject:
+    """The object and the rule of a start, where they are known."""
+
+    rule_id: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    modified_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A start to take over. `object` None: no more is known than the id, and a tombstone is all it can have."""
+
+    dispatch_id: str
+    attempt: int
+    task_id: str
+    api: Api
+    endpoint: Endpoint
+    workflow_id: str
+    created_at: datetime | None
+    object: AdoptedObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """The ids that were inserted, as rows and as tombstones."""
+
+    rows: tuple[str, ...] = ()
+    tombstones: tuple[str, ...] = ()
+
+
+def insert(tx: Connection, found: Sequence[Adopted], now: datetime) -> Inserted:
+    """Insert what the ledger does not know, each id once. Idempotent; at most 1,000 a call.
+
+    The rows are `uncertain`: settle them by the evidence that brought them before the transaction ends.
+    """
+    known = known_ids(tx, {each.dispatch_id for each in found})
+    new = {each.dispatch_id: each for each in reversed(found) if each.dispatch_id not in known}
+    rows = [_row(each, each.object, now) for each in new.values() if each.object is not None]
+    buried = [
+        {"id": id_to_bytes(each.dispatch_id), "state": DispatchState.STARTED, "task_id": each.task_id}
+        for each in new.values()
+        if each.object is None
+    ]
+    insert_new(tx, dispatches, rows)
+    insert_new(tx, tombstones, buried)
+    return Inserted(
+        tuple(each.dispatch_id for each in new.values() if each.object is not None),
+        tuple(each.dispatch_id for each in new.values() if each.object is None),
+    )
+
+
+def states_of(tx: Connection, ids: Iterable[str]) -> Mapping[str, tuple[DispatchState, str | None]]:
+    """Return state and task id of those of the ids that the ledger knows, also as tombstones. At most 1,000."""
+    wanted = list(ids)
+    table, tombs = dispatches.c, tombstones.c
+    found: dict[str, tuple[DispatchState, str | None]] = {}
+    by_raw = {id_to_bytes(each): each for each in wanted}
+    for row in tx.execute(select(tombstones).where(tombs.id.in_(list(by_raw)))):
+        found[by_raw[row.id]] = (DispatchState(row.state), row.task_id)
+    rows = select(table.dispatch_id, table.state, table.task_id).where(table.dispatch_id.in_(wanted))
+    for row in tx.execute(rows):
+        found[row.dispatch_id] = (DispatchState(row.state), row.task_id)
+    return found
+
+
+def _row(each: Adopted, seen: AdoptedObject, now: datetime) -> dict[str, object]:
+    at = each.created_at or now
+    return {
+        "dispatch_id": each.dispatch_id,
+        "rule_id": seen.rule_id,
+        "bucket": seen.bucket,
+        "key": encode_key(seen.key),
+        "etag": seen.etag,
+        "size": seen.size,
+        "run": "",
+        "state": DispatchState.UNCERTAIN,
+        "source": SOURCE_ADOPTED,
+        "lane": Lane.EXEMPT,
+        "modified_at": seen.modified_at,
+        "first_seen_at": at,
+        "updated_at": now,
+        "next_at": now,
+        "attempt": each.attempt,
+        "first_attempt_at": at,
+        "intent_at": at,
+        "region": each.endpoint.region,
+        "endpoint": each.endpoint.url,
+        "workflow_id": each.workflow_id or None,
+        "api": each.api.value,
+    }
