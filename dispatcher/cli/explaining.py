@@ -1,6 +1,7 @@
 """`explain`: each rule's verdict on an object, why, and the request that would be sent."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,10 +10,13 @@ from dispatcher.cli.invocation import invocation
 from dispatcher.cli.ledgers import now
 from dispatcher.cli.output import Format, Json, Record, brief_time, print_document, print_line, print_table, rfc3339
 from dispatcher.cli.showing import dispatch_json, state_text
-from dispatcher.core.calls import WorkflowCall
+from dispatcher.core.calls import EditingCall, api_of
 from dispatcher.core.rules import Reason
 
 if TYPE_CHECKING:
+    from dispatcher.core.calls import Call
+    from dispatcher.core.rules import Rule
+    from dispatcher.core.unsendable import Unsendable
     from dispatcher.service.explaining import Explanation, Judgement
     from dispatcher.service.live import LiveExplanation
 
@@ -88,28 +92,45 @@ def _verdict(judgement: "Judgement") -> Record:
         "reason": judgement.verdict.reason.value,
         "sentence": judgement.sentence,
         "dispatch_id": judgement.dispatch_id,
-        "request": _request(judgement),
+        "request": _request(judgement.call, judgement.verdict.rule),
+        # What follows once the object is a media asset; null for all but such rules.
+        "then": _request(judgement.then, judgement.verdict.rule),
     }
 
 
-def _request(judgement: "Judgement") -> "Record | None":
-    from dispatcher.core.rendering import USER_DATA_LIMIT  # noqa: PLC0415
+def _request(call: "Call | Unsendable | None", rule: "Rule") -> "Record | None":
+    """Return the fields of a call by our names, secrets masked; what keeps it from being sent; None without one."""
+    from dispatcher.core.parameters import masked_json  # noqa: PLC0415
+    from dispatcher.core.unsendable import (  # noqa: PLC0415
+        USER_DATA_LIMIT,
+        LimitBroken,
+        UserDataTooLong,
+        advice_for,
+        reason_of,
+        sentence_of,
+    )
 
-    call = judgement.call
     if call is None:
         return None
-    if not isinstance(call, WorkflowCall):
-        return {"error": "USER_DATA", "user_data_bytes": call.size, "user_data_limit": USER_DATA_LIMIT}
+    if isinstance(call, UserDataTooLong | LimitBroken):
+        refused: dict[str, Json] = {
+            "error": reason_of(call).value,
+            "message": sentence_of(call),
+            "hint": advice_for(call, rule),
+        }
+        if isinstance(call, UserDataTooLong):
+            return {**refused, "user_data_bytes": call.size, "user_data_limit": USER_DATA_LIMIT}
+        return {**refused, "field": call.field}
+    fields = {name: value for name, value in asdict(call).items() if name != "endpoint" and value != ""}
+    if isinstance(call, EditingCall):
+        fields["output_media_config"] = masked_json(call.output_media_config)
     return {
-        "action": "StartWorkflow",
+        "action": api_of(call).value,
         "endpoint": call.endpoint.url,
         "region": call.endpoint.region,
-        "workflow_id": call.workflow_id,
-        "task_input": call.task_input,
-        "user_data": call.user_data,
+        **fields,
         "user_data_bytes": len(call.user_data.encode()),
         "user_data_limit": USER_DATA_LIMIT,
-        "skip_input_verification": call.skip_input_verification,
     }
 
 
@@ -151,19 +172,33 @@ def _print_explanation(explanation: "Explanation") -> None:
 
 
 def _request_lines(judgement: "Judgement") -> Iterator[str]:
-    from dispatcher.core.rendering import USER_DATA_LIMIT  # noqa: PLC0415
+    steps = [call for call in (judgement.call, judgement.then) if call is not None]
+    for number, call in enumerate(steps, 1):
+        step = f"step {number} of {len(steps)}, " if len(steps) > 1 else ""
+        yield from _call_lines(call, judgement, step)
 
-    call = judgement.call
-    if isinstance(call, WorkflowCall):
-        example = "" if judgement.dispatch_id else "; the id in it is an example, it is made of the content"
-        yield f"{judgement.verdict.rule.id}: StartWorkflow {call.workflow_id} at {call.endpoint.url}"
-        yield f"  TaskInput  {call.task_input}"
-        yield f"  UserData   {call.user_data}  ({len(call.user_data.encode())} of {USER_DATA_LIMIT} bytes{example})"
-    elif call is not None:
-        yield (
-            f"{judgement.verdict.rule.id}: cannot be sent, its UserData would have {call.size} bytes"
-            f" of {USER_DATA_LIMIT}: shorten workflow.user_data of this rule"
-        )
+
+def _call_lines(call: "Call | Unsendable", judgement: "Judgement", step: str) -> Iterator[str]:
+    from dispatcher.core.parameters import parameters_of  # noqa: PLC0415
+    from dispatcher.core.unsendable import (  # noqa: PLC0415
+        USER_DATA_LIMIT,
+        LimitBroken,
+        UserDataTooLong,
+        advice_for,
+        sentence_of,
+    )
+
+    rule = judgement.verdict.rule
+    if isinstance(call, UserDataTooLong | LimitBroken):
+        yield f"{rule.id}: {step}cannot be sent: {sentence_of(call)}: {advice_for(call, rule)}"
+        return
+    sent = parameters_of(call)
+    yield f"{rule.id}: {step}{api_of(call)} at {call.endpoint.url}"
+    example = "" if judgement.dispatch_id else "; the id in it is an example, it is made of the content"
+    size = f"  ({len(call.user_data.encode())} of {USER_DATA_LIMIT} bytes{example})"
+    width = max(map(len, sent))
+    for name, text in sent.items():
+        yield f"  {name.ljust(width)}  {text}{size if name == 'UserData' else ''}"
 
 
 def _print_live(live: "LiveExplanation") -> None:

@@ -17,7 +17,7 @@ from dispatcher.core.location import (
     parse_location,
     parse_oss_host,
 )
-from dispatcher.core.settings import Addressing, BucketSettings, StoreApi
+from dispatcher.core.settings import OTHER_STORE_REGION, Addressing, BucketSettings, StoreApi
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from dispatcher.config.problems import Faults, Path
     from dispatcher.core.settings import Credentials
 
-OTHER_STORE_REGION = "us-east-1"
-"""The region that requests to a store without regions are signed for, by custom of S3 software."""
 _IMS_HOST = re.compile(r"ice[.-](?:vpc[.-])?(?P<region>[a-z]{2}-[a-z0-9-]+)\.aliyuncs\.com")
 
 

@@ -47,6 +47,7 @@ class StateReason(StrEnum):
     REJECTED = "REJECTED"
     ATTEMPTS = "ATTEMPTS"
     USER_DATA = "USER_DATA"
+    LIMIT = "LIMIT"
     # waiting
     THROTTLED = "THROTTLED"
     BACKOFF = "BACKOFF"
@@ -57,17 +58,25 @@ class StateReason(StrEnum):
 
 
 class TaskStatus(StrEnum):
-    """Status of a workflow task as the service names it (ListWorkflowTasks)."""
+    """Status of a task as the service names it: of a workflow task (ListWorkflowTasks), or of a producing job
+    (ListMediaProducingJobs), which queues, and whose success has another word.
+    """
 
     INIT = "Init"
+    QUEUING = "Queuing"
     PROCESSING = "Processing"
     SUCCEED = "Succeed"
+    SUCCESS = "Success"
     FAILED = "Failed"
     CANCELED = "Canceled"
 
     @property
+    def succeeded(self) -> bool:
+        return self in (TaskStatus.SUCCEED, TaskStatus.SUCCESS)
+
+    @property
     def final(self) -> bool:
-        return self in (TaskStatus.SUCCEED, TaskStatus.FAILED, TaskStatus.CANCELED)
+        return self.succeeded or self in (TaskStatus.FAILED, TaskStatus.CANCELED)
 
 
 def content_identity(etag: str, size: int) -> str:

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.calls import EditingCall, RegisterCall, WorkflowCall
 from dispatcher.core.dispatch import attempt_token
+from dispatcher.core.editing import broken_limits, resolved, service_region
 from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
-from dispatcher.core.templates import ObjectFields, parse_template
+from dispatcher.core.templates import ObjectFields, parse_template, render_value
+from dispatcher.core.unsendable import USER_DATA_LIMIT, LimitBroken, UserDataTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dispatcher.core.calls import Call, Endpoint
     from dispatcher.core.rules import Rule
+    from dispatcher.core.unsendable import Unsendable
 
-USER_DATA_LIMIT = 512
-"""Bytes of UTF-8 that the service takes as UserData (StartWorkflow)."""
+__all__ = ["ID_FIELD", "USER_DATA_LIMIT", "UserDataTooLong", "render_call", "render_user_data"]
+
 ID_FIELD = "DispatchId"
 """The field of UserData that carries our id and attempt; sweeps look for it."""
 _REGISTRATIONS = uuid.UUID("6f6d1a52-2f0e-5d0c-9a39-0b7c7c1a4d11")
 """Namespace of the client tokens by which objects are registered as media assets."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserDataTooLong:
-    """The rendered UserData has this many bytes, more than `USER_DATA_LIMIT`: it cannot be sent."""
-
-    size: int
 
 
 def render_call(  # noqa: PLR0913 - the object's fields are one flat list, by keyword
@@ -44,8 +39,8 @@ def render_call(  # noqa: PLR0913 - the object's fields are one flat list, by ke
     dispatch_id: str,
     attempt: int,
     input_media_id: str | None = None,
-) -> Call | UserDataTooLong:
-    """Return the next call of a dispatch, or how far its UserData is over the limit.
+) -> Call | Unsendable:
+    """Return the next call of a dispatch, or which limit of the service keeps it from being sent.
 
     A rule whose workflow reads media assets registers the object first: that is the call until
     `input_media_id` is known. The rule's templates were checked when the configuration was read; a
@@ -80,41 +75,38 @@ def _workflow_call(
     return WorkflowCall(endpoint, action.workflow_id, _json(task_input), user_data, action.skip_input_verification)
 
 
-def _editing_call(action: EditingAction, endpoint: Endpoint, fields: ObjectFields, user_data: str) -> EditingCall:
-    def text(value: Mapping[str, object] | None) -> str:
-        return "" if value is None else _json(_rendered(value, fields))
-
+def _editing_call(
+    action: EditingAction, endpoint: Endpoint, fields: ObjectFields, user_data: str
+) -> EditingCall | LimitBroken:
+    job = resolved(action, lambda value: render_value(value, fields))
+    broken = next(broken_limits(job, service_region(endpoint), {}), None)
+    if broken is not None:
+        return broken
     return EditingCall(
         endpoint=endpoint,
         client_token=fields.dispatch_id,
-        output_media_config=text(action.output_media_config),
+        output_media_config=_json(job.output_media_config),
         user_data=user_data,
-        template_id=action.template_id or "",
-        project_id=action.project_id or "",
-        timeline=text(action.timeline),
-        clips_param=text(action.clips_param),
-        output_media_target=action.output_media_target.value,
-        editing_produce_config=text(action.editing_produce_config),
-        media_metadata=text(action.media_metadata),
-        project_metadata=text(action.project_metadata),
-        source=action.source or "",
+        template_id=job.template_id or "",
+        project_id=job.project_id or "",
+        timeline=_json_or_nothing(job.timeline),
+        clips_param=_json_or_nothing(job.clips_param),
+        output_media_target=job.output_media_target.value,
+        editing_produce_config=_json_or_nothing(job.editing_produce_config),
+        media_metadata=_json_or_nothing(job.media_metadata),
+        project_metadata=_json_or_nothing(job.project_metadata),
+        source=job.source or "",
     )
+
+
+def _json_or_nothing(value: Mapping[str, object] | None) -> str:
+    return "" if value is None else _json(value)
 
 
 def render_user_data(user_data: Mapping[str, object], fields: ObjectFields, attempt: int) -> str:
     """Return the UserData text: the configured fields, rendered, and our id last."""
-    rendered = {name: _rendered(value, fields) for name, value in user_data.items()}
+    rendered = {name: render_value(value, fields) for name, value in user_data.items()}
     return _json({**rendered, ID_FIELD: attempt_token(fields.dispatch_id, attempt)})
-
-
-def _rendered(value: object, fields: ObjectFields) -> object:
-    if isinstance(value, str):
-        return parse_template(value).render(fields)
-    if isinstance(value, dict):
-        return {name: _rendered(inner, fields) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rendered(inner, fields) for inner in value]
-    return value
 
 
 def _json(value: object) -> str:

@@ -98,6 +98,23 @@ class Template:
             pieces += (fields.value(name), literal)
         return "".join(pieces)
 
+    def bound(self, bucket: str, rule: str) -> Template | str:
+        """Return what is known without an object, when only the rule and its bucket are.
+
+        Text if nothing is left to fill in. `{url}` is `oss://BUCKET/{key}`.
+        """
+        known = {"bucket": bucket, "rule": rule}
+        literals, placeholders = [self.literals[0]], list[str]()
+        for name, literal in zip(self.placeholders, self.literals[1:], strict=True):
+            if name in known:
+                literals[-1] += known[name] + literal
+                continue
+            if name == "url":
+                literals[-1] += object_url(bucket, "")
+            placeholders.append("key" if name == "url" else name)
+            literals.append(literal)
+        return Template(tuple(literals), tuple(placeholders)) if placeholders else literals[0]
+
 
 @lru_cache(maxsize=4096)
 def parse_template(text: str) -> Template:
@@ -120,6 +137,26 @@ def parse_template(text: str) -> Template:
             literals.append("")
     literals[-1] += text[at:]
     return Template(tuple(literals), tuple(placeholders))
+
+
+def render_value(value: object, fields: ObjectFields) -> object:
+    """Return a JSON value with every text in it rendered, at any depth. Names of fields are no templates."""
+    return _each_text(value, lambda text: parse_template(text).render(fields))
+
+
+def bind_value(value: object, bucket: str, rule: str) -> object:
+    """Return a JSON value whose texts are bound (`Template.bound`): plain text, or what waits for an object."""
+    return _each_text(value, lambda text: parse_template(text).bound(bucket, rule))
+
+
+def _each_text(value: object, change: Callable[[str], object]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _each_text(inner, change) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(inner, change) for inner in value]
+    return value
 
 
 def unknown_placeholder(name: str) -> str:

@@ -6,20 +6,25 @@ The same pure rules as the daemon's; nothing is loaded, asked or written here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
+from dispatcher.core.calls import RegisterCall
 from dispatcher.core.dispatch import ID_LENGTH, content_identity, dispatch_id
 from dispatcher.core.extensions import extension_of
-from dispatcher.core.rendering import UserDataTooLong, render_call
+from dispatcher.core.rendering import render_call
 from dispatcher.core.rules import Reason
 
 if TYPE_CHECKING:
     from dispatcher.core.calls import Call
     from dispatcher.core.rules import Rule, Verdict
     from dispatcher.core.settings import Settings
+    from dispatcher.core.unsendable import Unsendable
 
 UNKNOWN_ID = "x" * ID_LENGTH
 """Stands for the dispatch id where the object's content, of which it is made, is not known."""
+UNKNOWN_MEDIA = "(the media id)"
+"""Stands for what RegisterMediaInfo will answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +40,15 @@ class Judgement:
     """One rule's verdict in words, and for a match the call that would be made.
 
     `call` is None where the rule does not match. `dispatch_id` is None while the content is unknown;
-    the call's UserData then carries `UNKNOWN_ID`, which has the same length.
+    the call's UserData then carries `UNKNOWN_ID`, which has the same length. `then` is the call that
+    follows once the object is registered as a media asset; it names `UNKNOWN_MEDIA`.
     """
 
     verdict: Verdict
     sentence: str
-    call: Call | UserDataTooLong | None
+    call: Call | Unsendable | None
     dispatch_id: str | None = None
+    then: Call | Unsendable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,8 @@ def _judge(settings: Settings, verdict: Verdict, bucket: str, key: str, content:
     known = None
     if content is not None:
         known = dispatch_id(rule.id, bucket, key, content_identity(content.etag, content.size))
-    call = render_call(
+    render = partial(
+        render_call,
         rule,
         settings.buckets[bucket].ims,
         bucket=bucket,
@@ -85,7 +93,9 @@ def _judge(settings: Settings, verdict: Verdict, bucket: str, key: str, content:
         dispatch_id=known or UNKNOWN_ID,
         attempt=1,
     )
-    return Judgement(verdict, said, call, known)
+    call = render()
+    then = render(input_media_id=UNKNOWN_MEDIA) if isinstance(call, RegisterCall) else None
+    return Judgement(verdict, said, call, known, then)
 
 
 def sentence(verdict: Verdict, bucket: str, key: str) -> str:

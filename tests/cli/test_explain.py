@@ -61,6 +61,7 @@ def test_user_data_that_would_be_too_long_is_told(shell: Shell) -> None:
     request = {each["rule"]: each["request"] for each in explained["verdicts"]}["clips"]
     assert request["error"] == "USER_DATA"
     assert request["user_data_bytes"] > 512
+    assert request["hint"] == "shorten workflow.user_data of rule clips"
     assert "shorten workflow.user_data" in shell("explain", key).out
 
 
