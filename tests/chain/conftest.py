@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dispatcher.demo.s3server import S3Server
+    from tests.launching import Launcher
 
 
 @pytest.fixture
@@ -26,7 +27,9 @@ def qps() -> int:
 
 
 @pytest.fixture
-def chain(tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str], qps: int) -> Iterator[Chain]:
+def chain(
+    tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str], launcher: Launcher, qps: int
+) -> Iterator[Chain]:
     """A chain with a fresh bucket, a simulator without faults, and no daemon yet."""
     settings = SimulatorSettings(
         access_key_id=KEY_ID,
@@ -37,7 +40,7 @@ def chain(tmp_path: Path, seaweedfs: S3Server, bucket: tuple[Any, str], qps: int
     )
     with Simulator(settings) as simulator:
         client, name = bucket
-        running = Chain(tmp_path, name, seaweedfs, client, simulator)
+        running = Chain(tmp_path, name, seaweedfs, client, simulator, launcher)
         try:
             yield running
         finally:

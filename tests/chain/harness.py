@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dispatcher.ledger.browse import Selector, select
 from dispatcher.ledger.engine import Ledger
+from tests.launching import without_proxies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from dispatcher.demo.s3server import S3Server
     from dispatcher.simulator.server import Simulator
+    from tests.launching import Launched, Launcher
 
 KEY_ID, KEY_SECRET = "chain-key", "chain-secret"
 
@@ -63,7 +65,8 @@ class Chain:
     s3: S3Server
     client: Any
     simulator: Simulator
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    launcher: Launcher
+    processes: list[Launched] = field(default_factory=list)
     secrets: list[str] = field(default_factory=lambda: [KEY_SECRET])
     said: list[str] = field(default_factory=list)
     """What commands printed; with the daemon's log it is searched for secrets in the end."""
@@ -91,40 +94,46 @@ class Chain:
     def put(self, key: str, body: bytes = b"media") -> None:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
-    def start(self, *arguments: str, crash_at: str = "") -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, crash_at: str = "") -> Launched:
         """Start `oss-dispatcher run` as a process of its own."""
-        environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-        environment["OSS_DISPATCHER_CRASH_AT"] = crash_at
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dispatcher", "-c", str(self.config), "run", *arguments],
-                stdout=log,
-                stderr=log,
-                env=environment,
-                cwd=self.home,
-            )
+        process = self._launch(["run", *arguments], self.log, self.log, crash_at=crash_at)
         self.processes.append(process)
         return process
+
+    def _launch(self, arguments: Sequence[str], stdout: Path, stderr: Path, crash_at: str = "") -> Launched:
+        return self.launcher.start(
+            ["-c", str(self.config), *arguments],
+            directory=self.home,
+            stdout=stdout,
+            stderr=stderr,
+            environment={**without_proxies(), "OSS_DISPATCHER_CRASH_AT": crash_at},
+        )
 
     def run_once(self, *arguments: str, crash_at: str = "", within: float = 60) -> int:
         """Run one pass to its end; return the exit code."""
         return self.start("--once", *arguments, crash_at=crash_at).wait(timeout=within)
 
-    def kill(self, process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGKILL) -> int:
+    def kill(self, process: Launched, how: signal.Signals = signal.SIGKILL) -> int:
         with suppress(ProcessLookupError):
             process.send_signal(how)
         return process.wait(timeout=60)
 
     def command(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run another command of the program, as an argument of the command `before` if that is given."""
-        done = subprocess.run(
-            [*before, sys.executable, "-m", "dispatcher", "-c", str(self.config), *arguments],
-            capture_output=True,
-            text=True,
-            cwd=self.home,
-            timeout=60,
-            check=False,
-        )
+        if before:
+            done = subprocess.run(
+                [*before, sys.executable, "-m", "dispatcher", "-c", str(self.config), *arguments],
+                capture_output=True,
+                text=True,
+                cwd=self.home,
+                timeout=60,
+                check=False,
+            )
+        else:
+            with tempfile.TemporaryDirectory(dir=self.home) as folder:
+                stdout, stderr = Path(folder, "stdout"), Path(folder, "stderr")
+                code = self._launch(arguments, stdout, stderr).wait(timeout=60)
+                done = subprocess.CompletedProcess([*arguments], code, stdout.read_text(), stderr.read_text())
         self.said.append(done.stdout + done.stderr)
         return done
 

