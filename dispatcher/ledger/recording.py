@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from dispatcher.core.dispatch import DispatchState, StateReason, id_from_bytes, id_to_bytes
 from dispatcher.core.events import encode_key
-from dispatcher.ledger.tables import Lane, dispatches, tombstones
+from dispatcher.ledger.tables import Lane, dispatches, in_state, tombstones
 from dispatcher.ledger.writing import BATCH
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class NewDispatch:
 
     `aliases` are the ids that the same object has under former names of the rule. With `settle` set, a
     changed content waits until it has been still as long, and the first content of a `growing` object too.
-    `state` is PENDING, or SKIPPED with a reason.
+    `state` is PENDING, or SKIPPED with a reason. `backfill` is the number of the backfill that asks for it.
     """
 
     dispatch_id: str
@@ -45,15 +45,25 @@ class NewDispatch:
     growing: bool = False
     state: DispatchState = DispatchState.PENDING
     reason: StateReason | None = None
+    backfill: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether something was seen to happen, rather than that an operator asked for what lies there."""
+        return self.backfill is None and self.source != SOURCE_EXISTING and self.state is DispatchState.PENDING
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What `record` did. `superseded` holds rows made skipped (SUPERSEDED), also among the inserted."""
+    """What `record` did. `superseded` holds rows made skipped (SUPERSEDED), also among the inserted.
+
+    `brought_forward`: rows that waited in a backfill, and are live from now on.
+    """
 
     inserted: tuple[str, ...]
     known: int
     superseded: tuple[str, ...]
+    brought_forward: int = 0
 
 
 _Object = tuple[str, str, bytes, str]
@@ -86,13 +96,15 @@ def record(tx: Connection, items: Sequence[NewDispatch], now: datetime) -> Recor
     One that exists, shrank to a tombstone, or exists under an alias counts as known. A waiting row of the
     same rule, key and run with an older or equal (or unknown) time becomes skipped (SUPERSEDED): its
     call would process the new bytes. Rows that are being sent, may have been or were are never touched. An item
-    that is strictly older than a recorded row is itself inserted as skipped (SUPERSEDED).
+    that is strictly older than a recorded row is itself inserted as skipped (SUPERSEDED). A live sighting of
+    a row that waits in a backfill takes it out of there: it must not wait for the whole backfill.
     """
     if len(items) > BATCH:
         raise ValueError(f"at most {BATCH} items a call, not {len(items)}")
-    new = _unknown(tx, items)
+    new = unknown(tx, items)
+    forward = _bring_forward(tx, items, new, now) if len(new) < len(items) else 0
     if not new:
-        return Recorded((), len(items), ())
+        return Recorded((), len(items), (), forward)
     plan = _Plan(_stored_siblings(tx, new))
     for item in new:
         _plan(plan, item, now)
@@ -104,10 +116,29 @@ def record(tx: Connection, items: Sequence[NewDispatch], now: datetime) -> Recor
             [{"of": each} for each in plan.stored_superseded],
         )
     tx.execute(insert(dispatches), plan.rows)
-    return Recorded(tuple(item.dispatch_id for item in new), len(items) - len(new), tuple(plan.superseded))
+    inserted = tuple(item.dispatch_id for item in new)
+    return Recorded(inserted, len(items) - len(new), tuple(plan.superseded), forward)
 
 
-def _unknown(tx: Connection, items: Iterable[NewDispatch]) -> list[NewDispatch]:
+def _bring_forward(tx: Connection, items: Iterable[NewDispatch], new: Sequence[NewDispatch], now: datetime) -> int:
+    inserted = {item.dispatch_id for item in new}
+    seen = {item.dispatch_id: item for item in items if item.live and item.dispatch_id not in inserted}
+    if not seen:
+        return 0
+    ids = [each for item in seen.values() for each in (item.dispatch_id, *item.aliases)]
+    changed = 0
+    for start in range(0, len(ids), BATCH):
+        waiting = (
+            in_state(DispatchState.PENDING)
+            & dispatches.c.backfill.is_not(None)
+            & dispatches.c.dispatch_id.in_(ids[start : start + BATCH])
+        )
+        values = {"lane": Lane.BUDGETED, "backfill": None, "updated_at": now}
+        changed += tx.execute(update(dispatches).where(waiting).values(**values)).rowcount
+    return changed
+
+
+def unknown(tx: Connection, items: Iterable[NewDispatch]) -> list[NewDispatch]:
     """Return the items of which the ledger knows neither the id nor an alias, without repetitions."""
     by_id: dict[str, NewDispatch] = {}
     for item in items:
@@ -175,7 +206,8 @@ def _plan(plan: _Plan, item: NewDispatch, now: datetime) -> None:
         "state": state,
         "reason": reason,
         "source": item.source,
-        "lane": lane_of(item.source, item.run),
+        "lane": lane_of(item),
+        "backfill": item.backfill,
         "modified_at": item.modified_at,
         "first_seen_at": now,
         "updated_at": now,
@@ -203,8 +235,8 @@ def _older(modified_at: datetime | None, other: datetime | None) -> bool:
     return modified_at.replace(microsecond=0) < other.replace(microsecond=0)
 
 
-def lane_of(source: str, run: str) -> Lane:
+def lane_of(item: NewDispatch) -> Lane:
     """Return the queue of a new dispatch: what an operator asked for is not counted by a budget."""
-    if run or source == SOURCE_BACKFILL:
+    if item.backfill is not None:
         return Lane.BACKFILL
-    return Lane.EXEMPT if source == SOURCE_EXISTING else Lane.BUDGETED
+    return Lane.EXEMPT if item.source == SOURCE_EXISTING else Lane.BUDGETED

@@ -135,13 +135,22 @@ def test_more_than_a_thousand_items_are_refused(ledger: Ledger, now: datetime) -
 
 
 @pytest.mark.parametrize(
-    ("source", "run", "lane"),
+    ("source", "backfill", "lane"),
     [
-        ("poll", "", Lane.BUDGETED),
-        ("existing", "", Lane.EXEMPT),
-        ("backfill", "", Lane.BACKFILL),
-        ("poll", "again", Lane.BACKFILL),
+        ("poll", None, Lane.BUDGETED),
+        ("existing", None, Lane.EXEMPT),
+        ("backfill", 3, Lane.BACKFILL),
     ],
 )
-def test_lanes(source: str, run: str, lane: Lane) -> None:
-    assert recording.lane_of(source, run) is lane
+def test_lanes(source: str, backfill: int | None, lane: Lane) -> None:
+    assert recording.lane_of(replace(item(), source=source, backfill=backfill)) is lane
+
+
+def test_a_live_sighting_takes_a_row_out_of_the_backfill_that_keeps_it_waiting(ledger: Ledger, now: datetime) -> None:
+    record(ledger, now, replace(item(), source="backfill", backfill=3))
+    assert record(ledger, now, replace(item(), source="existing")).brought_forward == 0
+    assert record(ledger, now, item()).brought_forward == 1
+    with ledger.read() as tx:
+        row = tx.execute(select(dispatches)).one()
+    assert (row.lane, row.backfill, row.state) == (Lane.BUDGETED, None, "pending")
+    assert record(ledger, now, item()).brought_forward == 0
