@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dispatcher.simulator.journal import AcceptedCall
     from dispatcher.simulator.settings import SimulatorSettings
 
+_ERROR = ("InvalidMaterial", "A material cannot be decoded.")
+
 
 class JobStatus(StrEnum):
     """Status of an editing job, as GetMediaProducingJob documents it."""
@@ -51,6 +53,11 @@ class JobView:
     @property
     def job_id(self) -> str:
         return self.call.answer["JobId"]
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        """Code and message of a failed job."""
+        return _ERROR if self.status is JobStatus.FAILED else None
 
     @property
     def output_url(self) -> str:

@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from dispatcher.errors import UsageError
 from dispatcher.simulator.account import Account
-from dispatcher.simulator.admin import PREFIX, answer_admin
+from dispatcher.simulator.admin import PREFIX, Desk, answer_admin
+from dispatcher.simulator.callbacks import Callbacks
 from dispatcher.simulator.journal import AcceptedCall, Delivery, JournalEntry, JournalFile, Origin
 from dispatcher.simulator.replies import Answer, Drop, Hang, Reply, json_answer
 from dispatcher.simulator.service import SimulatedService
@@ -64,7 +65,8 @@ class Simulator:
         self._clock = clock
         self._file = JournalFile(journal_path) if journal_path is not None else None
         self._account = Account(settings, self._file, clock())
-        self._service = SimulatedService(self._account, clock, signing_clock)
+        self._callbacks = Callbacks(self._account, clock, signing_clock)
+        self._service = SimulatedService(self._account, clock, signing_clock, self._callbacks.expect)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._requests = 0
@@ -82,6 +84,7 @@ class Simulator:
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_WATCH,), name="simulator")
         self._thread.start()
+        self._callbacks.resume()
         return self
 
     def stop(self) -> None:
@@ -93,6 +96,7 @@ class Simulator:
             self._server.end_connections()
             self._server.server_close()
             self._server = self._thread = None
+        self._callbacks.stop()
         self._close_file()
 
     def __enter__(self) -> Self:
@@ -147,15 +151,7 @@ class Simulator:
         if request.path.startswith(PREFIX):
             if not local:
                 return json_answer(HTTPStatus.FORBIDDEN, {"message": "the admin path answers on loopback only"})
-            return answer_admin(
-                request.method,
-                request.path,
-                request.body,
-                service=self._service,
-                account=self._account,
-                now=self._clock(),
-                requests=self._requests,
-            )
+            return answer_admin(request, Desk(self._service, self._account, self._clock(), self._requests))
         with self._lock:
             self._requests += 1
         reply = self._service.reply(request)

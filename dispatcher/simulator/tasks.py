@@ -129,13 +129,13 @@ class TaskBook:
         """Return a task as it stands; the listing delay does not apply."""
         with self._lock:
             entry = self._by_id.get(task_id)
-        return None if entry is None else self._view(entry, now)
+        return None if entry is None else self.view(entry, now)
 
     def page(self, wanted: TaskFilter, cursor: Cursor, now: datetime) -> Page[TaskView]:
         """Return a page of the tasks that listings show now, newest first."""
         listed = now - self._settings.listing_delay
         page = cut(self.entries(), cursor, lambda entry: entry.at <= listed and self._wanted(wanted, entry))
-        return Page([self._view(entry, now) for entry in page.items], page.next_token)
+        return Page([self.view(entry, now) for entry in page.items], page.next_token)
 
     def final_at(self, entry: JournalEntry) -> datetime:
         """Return when the task is or was final."""
@@ -155,7 +155,8 @@ class TaskBook:
         # The journal may hold tasks of a workflow that the settings do not name any more.
         return self._settings.workflow(entry.workflow_id) or SimulatedWorkflow(entry.workflow_id)
 
-    def _view(self, entry: JournalEntry, now: datetime) -> TaskView:
+    def view(self, entry: JournalEntry, now: datetime) -> TaskView:
+        """Return a task as it stands."""
         workflow = self._workflow(entry)
         ends_at = self.final_at(entry)
         if now < entry.at + self._settings.queue_duration:

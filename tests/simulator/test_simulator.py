@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from dispatcher.errors import ConfigError, UsageError
-from dispatcher.simulator.admin import plan_from_json
 from dispatcher.simulator.faults import Fault, FaultDice, FaultPlan, FaultRate, ScriptedFault
 from dispatcher.simulator.journal import Origin
+from dispatcher.simulator.plans import plan_from_json
 from dispatcher.simulator.server import Simulator, serve
 from dispatcher.simulator.settings import SimulatedWorkflow
 from tests.simulator_fixtures import make_settings

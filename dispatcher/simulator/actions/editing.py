@@ -118,7 +118,7 @@ def _filter(parameters: Parameters, now: datetime) -> JobFilter:
 
 def _job_fields(view: JobView) -> dict[str, object]:
     sent, answer = view.call.parameters, view.call.answer
-    failed = view.status is JobStatus.FAILED
+    code, message = view.error or ("", "")
     fields: dict[str, object] = {
         "JobId": view.job_id,
         "ProjectId": answer["ProjectId"],
@@ -127,8 +127,8 @@ def _job_fields(view: JobView) -> dict[str, object]:
         "TemplateId": sent.get("TemplateId", ""),
         "ClipsParam": sent.get("ClipsParam", ""),
         "Status": str(view.status),
-        "Code": "InvalidMaterial" if failed else "",
-        "Message": "A material cannot be decoded." if failed else "",
+        "Code": code,
+        "Message": message,
         "UserData": sent.get("UserData", ""),
         "CreateTime": format_time(view.call.at),
         "ModifiedTime": format_time(view.modified_at),
