@@ -6,6 +6,7 @@ program do not hold for it; what can be told beforehand is whether its outputs w
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -202,21 +203,41 @@ class OutputTemplate:
         return _can_begin(_pieces(self.key, source), place.prefix)
 
 
-def outputs_of(actions: Iterable[BatchAction]) -> Iterator[OutputTemplate]:
-    """Yield every `oss://` URI in the parameters, percent-encoded ones too; each one once."""
-    seen: set[OutputTemplate] = set()
-    for parameter in (each for action in actions for each in action.parameters):
-        for text in dict.fromkeys((parameter, unquote(parameter))):
-            for bucket, key in _URI.findall(text):
-                found = OutputTemplate(bucket, key)
-                if found not in seen:
-                    seen.add(found)
-                    yield found
+def outputs_of(actions: Iterable[BatchAction]) -> tuple[OutputTemplate, ...]:
+    """Return where the actions write, as far as their parameters tell; each place once.
+
+    Outputs are `oss://` URIs, percent-encoded ones too, or, in the notation of OSS's image processing,
+    a key `o_...` and a bucket `b_...` (by default the input's) in URL-safe base64.
+    """
+    found: dict[OutputTemplate, None] = {}
+    for action in actions:
+        for parameter in action.parameters:
+            for text in (parameter, unquote(parameter)):
+                found |= dict.fromkeys(OutputTemplate(bucket, key) for bucket, key in _URI.findall(text))
+        found |= dict.fromkeys(_encoded_outputs(action))
+    return tuple(found)
+
+
+def _encoded_outputs(action: BatchAction) -> Iterator[OutputTemplate]:
+    words = [word for text in (action.name, *action.parameters) for word in re.split(r"[,/|]", text)]
+    buckets = [text for word in words if word.startswith("b_") and (text := _decoded(word[2:]))]
+    for word in words:
+        key = _decoded(word[2:]) if word.startswith("o_") else None
+        if key:
+            yield OutputTemplate(buckets[0] if buckets else "{bucket}", key)
+
+
+def _decoded(text: str) -> str | None:
+    """Return what URL-safe base64 without padding says, None if it says nothing that can be read."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        return None
 
 
 def output_problems(request: BatchRequest, rules: RuleSet) -> Iterator[Problem]:
     """Yield what is wrong or doubtful about where a batch writes: an error if under its own input."""
-    outputs = tuple(outputs_of(request.actions))
+    outputs = outputs_of(request.actions)
     for output in outputs:
         if output.may_lie_under(request.input, request.input):
             yield _output_under_input(output, request.input)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal_column,
 )
 
+from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.ledger.metadata import UtcTime, metadata
 
@@ -84,7 +85,8 @@ dispatches = Table(
     Column("vod_media_id", Text),
     Column("project_id", Text),
     Column("repeat_attempt", Integer),  # an unanswered attempt whose request is sent again as it was
-    Column("repeat_until", UtcTime),  # until when the service knows its client token
+    Column("repeat_at", UtcTime),  # when
+    Column("repeat_until", UtcTime),  # until when the service surely knows its client token
     Column("backfill", Integer),  # number of the backfill that recorded it; such rows stand in Lane.BACKFILL
 )
 
@@ -111,6 +113,7 @@ _partial(
 )
 _partial("ix_dispatches_sending", "incarnation", where=in_state(DispatchState.SENDING))
 _partial("ix_dispatches_uncertain", "next_at", where=in_state(DispatchState.UNCERTAIN))
+_partial("ix_dispatches_repeating", "repeat_until", where=dispatches.c.repeat_until.is_not(None))
 _partial("ix_dispatches_dead", "updated_at", where=in_state(DispatchState.DEAD))
 _partial("ix_dispatches_following", "follow_at", where=dispatches.c.follow_at.is_not(None))
 _partial("ix_dispatches_finished", "updated_at", where=in_state(DispatchState.STARTED, DispatchState.SKIPPED))
@@ -126,6 +129,9 @@ _partial(
 )
 _partial("ix_dispatches_backfill_state", "backfill", "state", where=_OF_BACKFILL)
 _partial("ix_dispatches_backfill_running", "backfill", where=dispatches.c.follow_at.is_not(None) & _OF_BACKFILL)
+
+EDITING_JOB = dispatches.c.api == literal_column(f"'{Api.SUBMIT_MEDIA_PRODUCING_JOB.value}'")
+_partial("ix_dispatches_job", "task_id", where=EDITING_JOB)
 
 attempts = Table(
     "attempts",
@@ -264,7 +270,8 @@ rules = Table(
     Column("existing_wanted", Boolean(create_constraint=False), nullable=False),
     Column("existing_done", Boolean(create_constraint=False), nullable=False),
     Column("budget", BigInteger),
-    Column("target", Text),  # key of `rates` and `target_health`
+    Column("target", Text),  # of the call that starts: key of `rates` and `target_health`
+    Column("first_target", Text),  # of the call that a dispatch begins with
 )
 
 rule_progress = Table(

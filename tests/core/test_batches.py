@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -63,6 +64,17 @@ def test_outputs_are_found_in_json_and_percent_encoded_too() -> None:
         "oss://media/b/x.jpg",
         "oss://media/c/y.jpg",
     ]
+
+
+def test_outputs_in_base64_are_found_with_their_bucket() -> None:
+    def encoded(text: str) -> str:
+        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+    own = BatchAction("sys/saveas", (f"o_{encoded('incoming/{barename}.jpg')}", "w_100"))
+    [output] = outputs_of([own])
+    assert output.may_lie_under(INPUT, INPUT)
+    other = BatchAction("t", (f"sys/saveas,o_{encoded('incoming/x.jpg')},b_{encoded('other')}", "o_1", "o_!"))
+    assert [str(each) for each in outputs_of([other])] == ["oss://other/incoming/x.jpg"]
 
 
 def test_output_under_the_batchs_own_input_is_an_error() -> None:

@@ -18,10 +18,12 @@ def upgrade() -> None:
         sa.Column("vod_media_id", sa.Text(), nullable=True),
         sa.Column("project_id", sa.Text(), nullable=True),
         sa.Column("repeat_attempt", sa.Integer(), nullable=True),
+        sa.Column("repeat_at", sa.BigInteger(), nullable=True),
         sa.Column("repeat_until", sa.BigInteger(), nullable=True),
         sa.Column("backfill", sa.Integer(), nullable=True),
     ):
         op.add_column("dispatches", column)
+    op.add_column("rules", sa.Column("first_target", sa.Text(), nullable=True))
     op.add_column("attempts", sa.Column("api", sa.Text(), nullable=True))
     op.create_table(
         "notices",
@@ -63,12 +65,14 @@ def _backfills() -> None:
         sa.Column("served_at", sa.BigInteger(), nullable=True),
     )
     for name, columns, where in (
+        ("ix_dispatches_repeating", ["repeat_until"], "repeat_until IS NOT NULL"),
         (
             "ix_dispatches_backfill_pending",
             ["backfill", "rule_id", "next_at", "first_seen_at"],
             "state = 'pending' AND backfill IS NOT NULL",
         ),
         ("ix_dispatches_backfill_state", ["backfill", "state"], "backfill IS NOT NULL"),
+        ("ix_dispatches_job", ["task_id"], "api = 'SubmitMediaProducingJob'"),
         ("ix_dispatches_backfill_running", ["backfill"], "follow_at IS NOT NULL AND backfill IS NOT NULL"),
     ):
         op.create_index(
