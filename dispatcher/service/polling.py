@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ports import SnapshotMemory
     from dispatcher.service.intake import Intake
-    from dispatcher.sources.bucket import Lister
+    from dispatcher.sources.paging import Lister
 
 
 @dataclass

@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dispatcher import crashpoints
 from dispatcher.core import listing
 from dispatcher.core.events import encode_key
 from dispatcher.core.listing import ListingPage, MalformedListingError, UnusualSpellingError
 from dispatcher.core.segments import PassEnd, SegmentTuning, SnapshotChange, Suspect, overlap, too_much_missing
-from dispatcher.errors import BucketDeniedError, BucketMissingError, ListingError
+from dispatcher.errors import BucketDeniedError, BucketMissingError
 from dispatcher.ports import Batch
 from dispatcher.sources.membership import Circumstances, Membership
+from dispatcher.sources.paging import Continuation, unusable
 from dispatcher.sources.walk import Walk
 
 if TYPE_CHECKING:
@@ -28,25 +29,7 @@ if TYPE_CHECKING:
 
     from dispatcher.core.segments import RootState
     from dispatcher.ports import SnapshotMemory
-    from dispatcher.sources.store import Answer
-
-
-class Lister(Protocol):
-    """Fetches one answer of a listing."""
-
-    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
-        """Return the answer behind `token`, the first one for None. Raises DispatcherError."""
-        ...
-
-
-class Listed(Protocol):
-    """What is listed: the name by which it is remembered, and where it is, for messages."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def endpoint(self) -> str: ...
+    from dispatcher.sources.paging import Listed, Lister
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +103,7 @@ class BucketSource:
             yield from self._begin_refused(error.answered_at)
             raise
         except MalformedListingError as error:
-            raise self._error(str(error)) from error
+            raise unusable(self.bucket, self.root, str(error)) from error
         finally:
             self.report.seconds = self.monotonic() - begun
 
@@ -221,31 +204,16 @@ class BucketSource:
 
     def _answers(self, stop: threading.Event) -> Iterator[tuple[ListingPage, datetime]]:
         """Yield every answer of the listing, checked for what a server that cannot page does."""
-        token, earlier_token, last_key = None, None, b""
+        going = Continuation(self.bucket, self.root)
         while not stop.is_set():
-            answer = self.lister.list(self.root, token, self.tuning.page, stop)
+            answer = self.lister.list(self.root, going.token, self.tuning.page, stop)
             self.report.requests += 1
             self.report.bytes += len(answer.body)
             page = listing.respell(answer.body) if self._respell else listing.scan(answer.body)
-            if last_key and last_key in page.entries:
-                raise self._error("it lists a key again on the next page: this server does not honour paging")
-            if page.token is not None and page.token == earlier_token:
-                raise self._error("it gives a continuation token twice: the listing would never end")
+            going.check(page)
             yield page, answer.date
-            if page.token is None:
+            if not going.leave(page):
                 return
-            token = page.token
-            if self.report.requests.bit_count() == 1:
-                earlier_token = token  # at every power of two: finds any circle, and remembers one token
-            last_key = _last_key(page.entries) or last_key
-
-    def _error(self, what: str) -> ListingError:
-        return ListingError(
-            f"the listing of bucket {self.bucket.name} (prefix {self.root!r}) at {self.bucket.endpoint} "
-            f"cannot be used: {what}",
-            hint="nothing of this answer was used and nothing is lost; check that the endpoint is an S3 store "
-            "and that no proxy cuts its answers",
-        )
 
     def _circumstances(self, state: RootState, root_id: int, *, url_encoded: bool) -> Circumstances:
         return Circumstances(
@@ -261,9 +229,3 @@ class BucketSource:
             existing_wanted=self.wanted.existing,
             everything=self.wanted.everything,
         )
-
-
-def _last_key(entries: bytes) -> bytes:
-    """Return the element of the last key, raw; empty without one."""
-    start = entries.rfind(b"<Key>")
-    return entries[start : entries.index(b"</Key>", start) + len(b"</Key>")] if start >= 0 else b""
