@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select, update
 
 from dispatcher.core.dispatch import DispatchState, id_to_bytes
 from dispatcher.core.events import encode_key
@@ -80,6 +80,22 @@ def insert(tx: Connection, found: Sequence[Adopted], now: datetime) -> Inserted:
     return Inserted(
         tuple(each.dispatch_id for each in new.values() if each.object is not None),
         tuple(each.dispatch_id for each in new.values() if each.object is None),
+    )
+
+
+def attach(tx: Connection, each: Adopted) -> None:
+    """Say of a row that was never called where its task runs, so that it can be followed. Idempotent."""
+    table = dispatches.c
+    tx.execute(
+        update(dispatches)
+        .where(table.dispatch_id == each.dispatch_id, table.intent_at.is_(None))
+        .values(
+            region=each.endpoint.region,
+            endpoint=each.endpoint.url,
+            workflow_id=each.workflow_id or None,
+            api=each.api.value,
+            intent_at=func.coalesce(bindparam("at", each.created_at, table.updated_at.type), table.first_seen_at),
+        )
     )
 
 
