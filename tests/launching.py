@@ -66,6 +66,8 @@ class Launcher:
     ) -> Launched:
         """Start `oss-dispatcher ARGUMENTS`; its streams are appended to the files."""
         assert self._server.stdin is not None
+        for stream in (stdout, stderr):
+            stream.touch()  # who reads them need not wait for the process to open them
         with self._news:
             self._number += 1
             number = self._number
