@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PRODUCING_QPS = 30
 """Calls of SubmitMediaProducingJob in a second, as its documentation says."""
 
+QUICK_TYPES = ("Script", "Smart_Mix")
+QUICK_STATUSES = ("Init", "Processing", "Finished", "Failed")
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatedWorkflow:
@@ -46,8 +49,8 @@ class SimulatedMedia:
 class QuickJob:
     """A quick-production job, as ListBatchMediaProducingJobs shows it.
 
-    `job_type` is Script or Smart_Mix, `status` Init, Processing, Finished or Failed; both stay as
-    they are. `created_at` None is the moment at which the simulator learns of the job. The
+    `job_type` and `status` stay as they are; ValueError is raised for one that the service does not
+    know. `created_at` None is the moment at which the simulator learns of the job. The
     configurations are JSON texts. None of the calls makes such jobs: they are given to the simulator.
     """
 
@@ -62,6 +65,11 @@ class QuickJob:
     editing_config: str = "{}"
     output_config: str = "{}"
     extend: str = "{}"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("job_type", self.job_type, QUICK_TYPES), ("status", self.status, QUICK_STATUSES)):
+            if value not in known:
+                raise ValueError(f"{name}: {value!r} is none of {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from dispatcher.simulator.actions.parameters import Parameters, invalid, one_of, time
 from dispatcher.simulator.pages import cut, read_cursor
-from dispatcher.simulator.quick import JOB_TYPES, STATUSES, created_at
+from dispatcher.simulator.quick import created_at
+from dispatcher.simulator.settings import QUICK_STATUSES, QUICK_TYPES
 from dispatcher.simulator.times import format_time
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def list_quick_jobs(parameters: Parameters, account: Account, _now: datetime) ->
     """Return one page of the quick-production jobs, newest first unless SortBy is asc; else raise Refused."""
     cursor = read_cursor(parameters, ascending=one_of(parameters, "SortBy", ORDERS) == "asc")
     job_id = parameters.get("JobId") or None
-    job_type = one_of(parameters, "JobType", JOB_TYPES)
-    status = one_of(parameters, "Status", STATUSES)
+    job_type = one_of(parameters, "JobType", QUICK_TYPES)
+    status = one_of(parameters, "Status", QUICK_STATUSES)
     since, until = time(parameters, "StartTime"), time(parameters, "EndTime")
     if since is not None and until is not None and since > until:
         raise invalid("EndTime", "it lies before StartTime")
