@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from dispatcher.core.calls import Endpoint, ServiceTask, TaskQuery, WorkflowCall
+    from dispatcher.core.calls import Call, Endpoint, ServiceTask, TaskQuery
     from dispatcher.core.decoding import Acceptance, Format
     from dispatcher.core.events import ObjectEvent
     from dispatcher.core.outcomes import Outcome
@@ -114,9 +114,9 @@ class SnapshotMemory(Protocol):
 
 
 class Target(Protocol):
-    """Makes one kind of call. Thread-safe. Never raises: every end is an Outcome."""
+    """Makes calls. Thread-safe. Never raises: every end is an Outcome."""
 
-    def start(self, call: WorkflowCall) -> Outcome:
+    def start(self, call: Call) -> Outcome:
         """Make the call once, without retries, within the configured time-out."""
         ...
 

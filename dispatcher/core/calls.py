@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, assert_never
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ class EditingCall:
     media_metadata: str = ""
     project_metadata: str = ""
     source: str = ""
+
+
+class Stage(Enum):
+    """Which of its calls a dispatch needs next: its only one, or the first or the second of two."""
+
+    ONLY = auto()
+    REGISTER = auto()
+    START = auto()
 
 
 Call = WorkflowCall | RegisterCall | EditingCall

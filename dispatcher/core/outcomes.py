@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import StateReason
 
 BACKOFF_FIRST = timedelta(seconds=5)
 BACKOFF_LIMIT = timedelta(hours=1)
 KEEP_TRYING_FOR = timedelta(hours=24)
 TRIAL_EVERY = timedelta(seconds=30)
+REPEAT_FOR = timedelta(minutes=10)
+"""How long after an unanswered call the same request is sent again where the API takes a client token."""
 UNCERTAIN_STREAK = 5
 REJECTED_STREAK = 20
 _UNAUTHORIZED = "unauthorized"
@@ -26,10 +29,31 @@ _UNAUTHORIZED = "unauthorized"
 
 
 @dataclass(frozen=True, slots=True)
+class Assets:
+    """What a producing job makes, as far as the service tells: ids of a media asset, in VOD, of a project."""
+
+    media_id: str | None = None
+    vod_media_id: str | None = None
+    project_id: str | None = None
+
+
+NO_ASSETS = Assets()
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """The service answered with a task id."""
+    """The service answered with a task id (of a producing job: its job id)."""
 
     task_id: str
+    request_id: str | None = None
+    assets: Assets = NO_ASSETS
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The object is a media asset, now or already: the dispatch's next call can name it."""
+
+    media_id: str
     request_id: str | None = None
 
 
@@ -70,14 +94,19 @@ class Unauthorized:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """The call may have arrived: only the service's own task list can tell."""
+    """The call may have arrived: only the service's own task list can tell.
+
+    `accepted`: the service says that it took a call under our client token. Which task that became it does
+    not say, and the same request again would be told the same.
+    """
 
     reason: str
     message: str = ""
     request_id: str | None = None
+    accepted: bool = False
 
 
-Outcome = Started | Throttled | NotSent | Rejected | Unauthorized | Uncertain
+Outcome = Started | Registered | Throttled | NotSent | Rejected | Unauthorized | Uncertain
 
 
 # -- what to write next ---------------------------------------------------------------------
@@ -88,6 +117,14 @@ class Complete:
     """The dispatch is started."""
 
     task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The object is registered: the dispatch's next call is due at `at`, as this one was; no attempt is counted."""
+
+    media_id: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +151,25 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """Unknown, and the service knows our client token: send the very same request again at `at`, not after `until`.
+
+    From `probe_at` on it is looked for as well, as after Probe.
+    """
+
+    at: datetime
+    until: datetime
+    probe_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Bury:
     """Never started, and an operator decides."""
 
     reason: StateReason
 
 
-Decision = Complete | RetryAt | Snooze | Probe | Bury
+Decision = Complete | Advance | RetryAt | Snooze | Probe | Repeat | Bury
 
 
 def backoff(attempt: int, chance: float) -> timedelta:
@@ -133,33 +182,72 @@ def backoff(attempt: int, chance: float) -> timedelta:
     return ceiling * max(0.1, chance)
 
 
-def decide(
-    outcome: Outcome,
-    *,
-    now: datetime,
-    failures: int,
-    probe_after: timedelta,
-    chance: float,
-) -> Decision:
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What `decide` knows of the call that ended, and of those of its dispatch before it.
+
+    `failures` counts the calls of this dispatch that did not start it, this one included. `due_at` is
+    when the call was due. `unanswered_since`: the intent of the first call of a row of unanswered ones that
+    this one repeats, None where the call repeats none.
+    """
+
+    api: Api
+    failures: int
+    intent_at: datetime
+    due_at: datetime
+    first_attempt_at: datetime
+    unanswered_since: datetime | None = None
+
+
+def decide(outcome: Outcome, attempted: Attempted, *, now: datetime, probe_after: timedelta, chance: float) -> Decision:
     """Return what to write for a call that ended.
 
-    `failures` counts the calls of this dispatch that did not start it, this one included.
     `probe_after` is the configured `uncertain.after`. `chance` is uniform in [0, 1).
     """
+    wait = backoff(attempted.failures, chance)
     match outcome:
         case Started(task_id=task_id):
             return Complete(task_id)
+        case Registered(media_id=media_id):
+            return Advance(media_id, attempted.due_at)
         case Throttled(retry_after=retry_after):
-            wait = max(backoff(failures, chance), retry_after or timedelta())
-            return Snooze(now + wait, StateReason.THROTTLED)
+            snooze = Snooze(now + max(wait, retry_after or timedelta()), StateReason.THROTTLED)
+            return _snoozed(snooze, attempted, now + probe_after)
         case NotSent() | Unauthorized():
-            return Snooze(now + TRIAL_EVERY, StateReason.PAUSED)
+            return _snoozed(Snooze(now + TRIAL_EVERY, StateReason.PAUSED), attempted, now + probe_after)
         case Rejected():
-            return Bury(StateReason.REJECTED)
-        case Uncertain():
-            return Probe(now + probe_after)
+            # A refusal of the repetition says nothing of the call that it repeats.
+            return Bury(StateReason.REJECTED) if attempted.unanswered_since is None else Probe(now + probe_after)
+        case Uncertain(accepted=accepted):
+            return Probe(now + probe_after) if accepted else _unanswered(attempted, now, probe_after, chance)
         case _:
             assert_never(outcome)
+
+
+def _snoozed(snooze: Snooze, attempted: Attempted, probe_at: datetime) -> Decision:
+    """Return what follows where nothing reached the service's judgement, now; a call before this one may have."""
+    if attempted.unanswered_since is None:
+        return snooze
+    return _repeat(snooze.at, attempted.unanswered_since, probe_at)
+
+
+def _unanswered(attempted: Attempted, now: datetime, probe_after: timedelta, chance: float) -> Decision:
+    """Return what follows from no answer: by what the API promises of a request that comes twice."""
+    if attempted.api is Api.REGISTER_MEDIA_INFO:
+        # Registering twice is registering once: there is nothing to look for.
+        return decide_absent(
+            now=now, failures=attempted.failures, first_attempt_at=attempted.first_attempt_at, chance=chance
+        )
+    probe_at = now + probe_after
+    if attempted.api is not Api.SUBMIT_MEDIA_PRODUCING_JOB:
+        return Probe(probe_at)
+    since = attempted.unanswered_since or attempted.intent_at
+    return _repeat(now + backoff(attempted.failures, chance), since, probe_at)
+
+
+def _repeat(at: datetime, unanswered_since: datetime, probe_at: datetime) -> Decision:
+    until = unanswered_since + REPEAT_FOR
+    return Repeat(at, until, probe_at) if at < until else Probe(probe_at)
 
 
 def decide_absent(*, now: datetime, failures: int, first_attempt_at: datetime, chance: float) -> Decision:
@@ -192,7 +280,7 @@ class TargetHealth:
     def after(self, outcome: Outcome, now: datetime) -> TargetHealth:
         """Return the health after a call ended."""
         match outcome:
-            case Started() | Throttled() | Rejected():
+            case Started() | Registered() | Throttled() | Rejected() | Uncertain(accepted=True):
                 return TargetHealth()
             case NotSent(reason=reason):
                 return self._paused(f"not sent: {reason}", now)
@@ -242,7 +330,7 @@ class RejectedStreak:
                 return RejectedStreak(code, self.count + 1 if code == self.code else 1)
             case Started():
                 return RejectedStreak()
-            case Throttled() | NotSent() | Unauthorized() | Uncertain():
+            case Registered() | Throttled() | NotSent() | Unauthorized() | Uncertain():
                 return self
             case _:
                 assert_never(outcome)

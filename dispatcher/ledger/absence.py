@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, assert_never
 from sqlalchemy import select, update
 
 from dispatcher.core.dispatch import DispatchState, StateReason
-from dispatcher.core.outcomes import Bury, Complete, Decision, Probe, RetryAt, Snooze
+from dispatcher.core.outcomes import Advance, Bury, Complete, Decision, Probe, Repeat, RetryAt, Snooze
+from dispatcher.ledger.repeating import NOT_REPEATED
 from dispatcher.ledger.superseding import waiting_again
 from dispatcher.ledger.tables import dispatches, in_state
 
@@ -35,13 +36,14 @@ class Hold:
     """Decision of a rule with `on_uncertain: hold`: the row waits for an operator."""
 
 
-def note_absence(
-    tx: Connection, absent: Iterable[str], now: datetime, *, every: timedelta, sweeps: int
+def note_absence(  # noqa: PLR0913 - what was seen, and the rule by which it counts
+    tx: Connection, absent: Iterable[str], now: datetime, *, every: timedelta, sweeps: int, called_until: datetime
 ) -> list[Absent]:
     """Count one absence for each id that a complete sweep proved absent; return those with enough.
 
     Absences closer together than `every` count once. A row with fewer than `sweeps` is looked for again
-    after `every`. Ids that are not uncertain any more are left alone.
+    after `every`. Ids that are not uncertain any more are left alone, and so are those that were called again
+    after `called_until` while the sweep went on: it cannot tell of that call.
     """
     enough: list[Absent] = []
     table = dispatches.c
@@ -49,7 +51,7 @@ def note_absence(
         row = tx.execute(
             select(dispatches).where(table.dispatch_id == dispatch_id, in_state(DispatchState.UNCERTAIN))
         ).one_or_none()
-        if row is None or row.next_at is None:
+        if row is None or row.next_at is None or (row.intent_at is not None and row.intent_at > called_until):
             continue
         counts = row.last_absent_at is None or now - row.last_absent_at >= every
         seen = row.absent_sweeps + counts
@@ -84,10 +86,11 @@ def settle_absent(
             reason = StateReason.HELD
         case Probe(at=next_at):
             pass
-        case Complete():
-            raise ValueError("a call that is proven absent started no task")
+        case Complete() | Advance() | Repeat():
+            raise ValueError("a call that is proven absent started no task, and is not to be looked for")
         case _:
             assert_never(decision)
     statement = update(dispatches).where(dispatches.c.dispatch_id == dispatch_id, in_state(DispatchState.UNCERTAIN))
-    changed = tx.execute(statement.values(state=state, reason=reason, next_at=next_at, updated_at=now)).rowcount
+    values = {"state": state, "reason": reason, "next_at": next_at, "updated_at": now}
+    changed = tx.execute(statement.values(**values, **NOT_REPEATED)).rowcount
     return (state, reason) if changed else None

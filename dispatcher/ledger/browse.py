@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_
 from dispatcher.core.dispatch import DispatchState, StateReason, id_to_bytes
 from dispatcher.core.events import decode_key, encode_key
 from dispatcher.ledger import budgeting, rates
+from dispatcher.ledger.calls import api_of_attempt
 from dispatcher.ledger.holds import held
 from dispatcher.ledger.tables import (
     Lane,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
+
+    from dispatcher.core.calls import Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class AttemptView:
     region: str
     endpoint: str
     request: str
+    api: Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +150,12 @@ class Waits:
     def at(cls, tx: Connection, now: datetime) -> Waits:
         """Read it from the ledger."""
         trials = {target: each.trial_at for target, each in rates.healths(tx).items() if each.paused_since is not None}
-        targets = tx.execute(sa.select(rules.c.rule_id, rules.c.target).where(rules.c.target.is_not(None)))
-        paused = {row.rule_id: trials[row.target] for row in targets if row.target in trials}
+        paused = {
+            row.rule_id: trials[target]
+            for row in tx.execute(sa.select(rules.c.rule_id, rules.c.target, rules.c.first_target))
+            for target in (row.target, row.first_target)
+            if target in trials
+        }
         return cls(now, frozenset(held(tx)), paused, budgeting.exhausted_rules(tx, now))
 
     def reason(self, rule_id: str, lane: int, stored: StateReason | None, *, due: bool) -> StateReason | None:
@@ -210,7 +218,15 @@ def show(tx: Connection, dispatch_id: str, now: datetime) -> DispatchDetail | No
         task_id=row.task_id,
         view=_view(row, Waits.at(tx, now)),
         attempts=tuple(
-            AttemptView(each.attempt, each.incarnation, each.intent_at, each.region, each.endpoint, each.request)
+            AttemptView(
+                attempt=each.attempt,
+                incarnation=each.incarnation,
+                intent_at=each.intent_at,
+                region=each.region,
+                endpoint=each.endpoint,
+                request=each.request,
+                api=api_of_attempt(each.api),
+            )
             for each in calls
         ),
         outcomes=tuple(

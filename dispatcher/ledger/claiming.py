@@ -6,19 +6,19 @@ another rule. Inside a rule live rows go before a backfill, and what is due long
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select, text, update
 
-from dispatcher.core.calls import Endpoint, WorkflowCall
+from dispatcher.core.calls import Stage, WorkflowCall, api_of
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.events import decode_key
-from dispatcher.core.outcomes import NotSent
+from dispatcher.core.outcomes import REPEAT_FOR, Attempted, NotSent
 from dispatcher.ledger import budgeting
 from dispatcher.ledger.budgeting import release_budget
+from dispatcher.ledger.calls import call_text
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row
 from dispatcher.ledger.holds import held
 from dispatcher.ledger.superseding import waiting_again
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row, Select
 
+    from dispatcher.core.calls import Call
     from dispatcher.ledger.sending import Incarnation
 
-__all__ = [
-    "Claim", "DueDispatch", "begin", "call_from_text", "call_text", "due", "give_back", "is_due", "next_due_at",
-    "release_budget",
-]  # fmt: skip
+__all__ = ["Claim", "DueDispatch", "begin", "due", "give_back", "is_due", "next_due_at", "release_budget"]
 
+AHEAD = 200
+"""Rows of one queue among which the next call of two is looked for."""
 _LIVE = (Lane.BUDGETED, Lane.EXEMPT)
 _BACKFILL = (Lane.BACKFILL,)
 
@@ -61,6 +61,17 @@ class DueDispatch:
     modified_at: datetime | None
     first_seen_at: datetime
     first_attempt_at: datetime | None
+    input_media_id: str | None = None
+    repetition: Repetition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """An unanswered call to be sent again as it was: its attempt, its intent, and the call itself."""
+
+    attempt: int
+    unanswered_since: datetime
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +80,31 @@ class Claim:
 
     dispatch: DueDispatch
     attempt: int
-    call: WorkflowCall
+    call: Call
     incarnation: Incarnation
+    intent_at: datetime
+
+    @property
+    def attempted(self) -> Attempted:
+        """What `decide` asks of a call that ended, once it did not start the dispatch."""
+        item = self.dispatch
+        return Attempted(
+            api=api_of(self.call),
+            failures=item.failures + 1,
+            intent_at=self.intent_at,
+            due_at=item.next_at,
+            first_attempt_at=item.first_attempt_at or self.intent_at,
+            unanswered_since=None if item.repetition is None else item.repetition.unanswered_since,
+        )
 
 
-def due(tx: Connection, *, rule_ids: Iterable[str], now: datetime, limit: int) -> list[DueDispatch]:
+def due(
+    tx: Connection, *, rule_ids: Iterable[str], now: datetime, limit: int, stage: Stage = Stage.ONLY
+) -> list[DueDispatch]:
     """Return at most `limit` rows of these rules that may be called now, in the order to call them.
 
-    Rows of a held rule, or over its budget of the day, are not due.
+    Rows of a held rule, or over its budget of the day, are not due. With a `stage` of two, only rows that
+    need this call next, among the first `AHEAD` of each queue.
     """
     if limit <= 0:
         return []
@@ -84,7 +112,7 @@ def due(tx: Connection, *, rule_ids: Iterable[str], now: datetime, limit: int) -
     left = {rule: budget.left for rule, budget in budgeting.budgets_today(tx, now).items()}
     found: list[DueDispatch] = []
     for lanes in (_LIVE, _BACKFILL):
-        queues = [_oldest(tx, rule, lanes, left.get(rule), now, limit - len(found)) for rule in candidates]
+        queues = [_oldest(tx, rule, lanes, left.get(rule), now, limit - len(found), stage) for rule in candidates]
         found += _take_turns(queues, limit - len(found))
         if len(found) == limit:
             break
@@ -97,18 +125,19 @@ def is_due(tx: Connection, rule_ids: Iterable[str], now: datetime) -> bool:
     return at is not None and at <= now
 
 
-def next_due_at(tx: Connection, rule_ids: Iterable[str], now: datetime) -> datetime | None:
+def next_due_at(tx: Connection, rule_ids: Iterable[str], now: datetime, stage: Stage = Stage.ONLY) -> datetime | None:
     """Return when the first row of these rules is due (a past time: now); None if none waits."""
     exhausted = budgeting.exhausted_rules(tx, now)
     midnight = budgeting.next_midnight(now)
     first: datetime | None = None
     for rule in _callable_rules(tx, rule_ids):
         for lane in Lane:
-            at = tx.scalar(
-                select(func.min(dispatches.c.next_at)).where(
-                    in_state(DispatchState.PENDING), dispatches.c.rule_id == rule, dispatches.c.lane == lane
-                )
+            table = dispatches.c
+            waiting = select(dispatches).where(
+                in_state(DispatchState.PENDING), table.rule_id == rule, table.lane == lane
             )
+            first_of = in_stage(waiting.order_by(table.next_at, table.first_seen_at), stage, 1)
+            at = next((row.next_at for row in tx.execute(first_of)), None)
             if at is None:
                 continue
             if lane is Lane.BUDGETED and rule in exhausted:
@@ -118,16 +147,17 @@ def next_due_at(tx: Connection, rule_ids: Iterable[str], now: datetime) -> datet
 
 
 def begin(
-    tx: Connection, incarnation: Incarnation, calls: Sequence[tuple[DueDispatch, int, WorkflowCall]], now: datetime
+    tx: Connection, incarnation: Incarnation, calls: Sequence[tuple[DueDispatch, int, Call]], now: datetime
 ) -> list[Claim]:
     """Write the intent of these calls: state `sending`, lease, attempt and request; the budget is used.
 
-    Returns the claims that are really ours, in the order given: a row that is not pending any more, or
-    whose attempt number is not the one before, is left out. Durable once `tx` commits.
+    Returns the claims that are really ours, in the order given: a row that does not wait any more, or whose
+    attempt number is not the one before, is left out. A repetition keeps which attempt it repeats, and until
+    when. Durable once `tx` commits.
     """
-    ours = _still_pending(tx, calls)
+    ours = _still_ours(tx, calls)
     claims = [
-        Claim(item, attempt, call, incarnation)
+        Claim(item, attempt, call, incarnation, now)
         for item, attempt, call in calls
         if ours.get(item.dispatch_id) == attempt
     ]
@@ -144,6 +174,7 @@ def begin(
                 "region": claim.call.endpoint.region,
                 "endpoint": claim.call.endpoint.url,
                 "request": call_text(claim.call),
+                "api": api_of(claim.call).value,
             }
             for claim in claims
         ],
@@ -166,6 +197,10 @@ def begin(
             region=bindparam("to_region"),
             endpoint=bindparam("to_endpoint"),
             workflow_id=bindparam("to_workflow"),
+            api=bindparam("to_api"),
+            repeat_attempt=bindparam("to_repeat"),
+            repeat_at=None,
+            repeat_until=bindparam("to_repeat_until", None, dispatches.c.repeat_until.type),
         ),
         [
             {
@@ -175,7 +210,9 @@ def begin(
                 "at": now,
                 "to_region": claim.call.endpoint.region,
                 "to_endpoint": claim.call.endpoint.url,
-                "to_workflow": claim.call.workflow_id,
+                "to_workflow": claim.call.workflow_id if isinstance(claim.call, WorkflowCall) else None,
+                "to_api": api_of(claim.call).value,
+                **_repeat_columns(claim.dispatch.repetition),
             }
             for claim in claims
         ],
@@ -190,10 +227,14 @@ def begin(
 def give_back(tx: Connection, claim: Claim, now: datetime) -> bool:
     """Return a row unsent: its attempt ends as NotSent and does not count. Tell whether it was still ours.
 
-    It is due as it was before, or skipped (SUPERSEDED) if its key has newer content.
+    It is due as it was before, or skipped (SUPERSEDED) if its key has newer content. One that would have
+    repeated an unanswered call is uncertain as before.
     """
     item = claim.dispatch
-    state, reason, next_at = waiting_again(tx, item.dispatch_id, None, item.next_at)
+    values: dict[str, object] = {"state": DispatchState.UNCERTAIN, "next_at": now, "repeat_at": item.next_at}
+    if item.repetition is None:
+        state, reason, next_at = waiting_again(tx, item.dispatch_id, None, item.next_at)
+        values = {"state": state, "reason": reason, "next_at": next_at}
     changed = tx.execute(
         update(dispatches)
         .where(
@@ -202,37 +243,11 @@ def give_back(tx: Connection, claim: Claim, now: datetime) -> bool:
             dispatches.c.incarnation == claim.incarnation.number,
             dispatches.c.attempt == claim.attempt,
         )
-        .values(state=state, reason=reason, incarnation=None, next_at=next_at, updated_at=now)
+        .values(**values, incarnation=None, updated_at=now)
     ).rowcount
     unsent = NotSent("given back before the call")
     append_outcomes(tx, [outcome_row(item.dispatch_id, claim.attempt, unsent, Evidence.GIVEN_BACK, now, now)])
     return changed > 0
-
-
-def call_text(call: WorkflowCall) -> str:
-    """Return a call as the JSON text that an attempt keeps."""
-    return json.dumps(
-        {
-            "workflow_id": call.workflow_id,
-            "task_input": call.task_input,
-            "user_data": call.user_data,
-            "skip_input_verification": call.skip_input_verification,
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-
-
-def call_from_text(endpoint: Endpoint, request: str) -> WorkflowCall:
-    """Return the call that `call_text` wrote."""
-    parts = json.loads(request)
-    return WorkflowCall(
-        endpoint,
-        workflow_id=parts["workflow_id"],
-        task_input=parts["task_input"],
-        user_data=parts["user_data"],
-        skip_input_verification=parts["skip_input_verification"],
-    )
 
 
 # A jump from rule to rule along the index: what waits may be millions of rows of a few rules.
@@ -264,42 +279,69 @@ def _in_turn(tx: Connection, rule_ids: Sequence[str]) -> list[str]:
 
 
 def _oldest(  # noqa: PLR0913, PLR0917 - what narrows one query
-    tx: Connection, rule_id: str, lanes: Iterable[Lane], left: int | None, now: datetime, limit: int
+    tx: Connection, rule_id: str, lanes: Iterable[Lane], left: int | None, now: datetime, limit: int, stage: Stage
 ) -> list[DueDispatch]:
     found: list[DueDispatch] = []
     for lane in lanes:
         most = limit if lane is not Lane.BUDGETED or left is None else min(limit, left)
         if most > 0:
-            found += _waiting(tx, rule_id, lane, now, most)
+            found += _waiting(tx, rule_id, lane, now, most, stage)
     return sorted(found, key=lambda item: (item.next_at, item.first_seen_at))
 
 
-def _waiting(tx: Connection, rule_id: str, lane: Lane, now: datetime, limit: int) -> Iterator[DueDispatch]:
+def _waiting(  # noqa: PLR0913, PLR0917 - what narrows one query
+    tx: Connection, rule_id: str, lane: Lane, now: datetime, limit: int, stage: Stage
+) -> Iterator[DueDispatch]:
     table = dispatches.c
-    rows = tx.execute(
+    rows = (
         select(dispatches)
         .where(in_state(DispatchState.PENDING), table.rule_id == rule_id, table.lane == lane, table.next_at <= now)
         .order_by(table.next_at, table.first_seen_at)
-        .limit(limit)
     )
-    for row in rows:
-        yield DueDispatch(
-            dispatch_id=row.dispatch_id,
-            rule_id=row.rule_id,
-            bucket=row.bucket,
-            key=decode_key(row.key),
-            etag=row.etag,
-            size=row.size,
-            run=row.run,
-            source=row.source,
-            attempt=row.attempt,
-            failures=row.attempts,
-            lane=Lane(row.lane),
-            next_at=row.next_at,
-            modified_at=row.modified_at,
-            first_seen_at=row.first_seen_at,
-            first_attempt_at=row.first_attempt_at,
-        )
+    return (due_dispatch(row, row.next_at) for row in tx.execute(in_stage(rows, stage, limit)))
+
+
+def in_stage(queue: Select[Any], stage: Stage, limit: int) -> Select[Any]:
+    """Return the first rows of an ordered queue that need this call next.
+
+    Of two calls each is looked for among the first `AHEAD` rows only: objects are registered that far ahead
+    of their starts and no farther, and one call that does not pass leaves the other so many rows to go on with.
+    """
+    if stage is Stage.ONLY:
+        return queue.limit(limit)
+    first = queue.limit(AHEAD).subquery()
+    registered = first.c.input_media_id.is_not(None)
+    wanted = registered if stage is Stage.START else ~registered
+    return select(first).where(wanted).order_by(first.c.next_at, first.c.first_seen_at).limit(limit)
+
+
+def due_dispatch(row: Row[Any], due_at: datetime, repetition: Repetition | None = None) -> DueDispatch:
+    """Return a row of `dispatches` as one that may be called from `due_at` on."""
+    return DueDispatch(
+        dispatch_id=row.dispatch_id,
+        rule_id=row.rule_id,
+        bucket=row.bucket,
+        key=decode_key(row.key),
+        etag=row.etag,
+        size=row.size,
+        run=row.run,
+        source=row.source,
+        attempt=row.attempt,
+        failures=row.attempts,
+        lane=Lane(row.lane),
+        next_at=due_at,
+        modified_at=row.modified_at,
+        first_seen_at=row.first_seen_at,
+        first_attempt_at=row.first_attempt_at,
+        input_media_id=row.input_media_id,
+        repetition=repetition,
+    )
+
+
+def _repeat_columns(repetition: Repetition | None) -> dict[str, object]:
+    if repetition is None:
+        return {"to_repeat": None, "to_repeat_until": None}
+    return {"to_repeat": repetition.attempt, "to_repeat_until": repetition.unanswered_since + REPEAT_FOR}
 
 
 def _take_turns(queues: Sequence[Sequence[DueDispatch]], limit: int) -> list[DueDispatch]:
@@ -311,13 +353,21 @@ def _take_turns(queues: Sequence[Sequence[DueDispatch]], limit: int) -> list[Due
     return taken[:limit]
 
 
-def _still_pending(tx: Connection, calls: Iterable[tuple[DueDispatch, int, WorkflowCall]]) -> dict[str, int]:
-    """Return the next attempt number of each row that is still pending."""
+def _still_ours(tx: Connection, calls: Iterable[tuple[DueDispatch, int, Call]]) -> dict[str, int]:
+    """Return the next attempt number of each row that still waits for its call, or to be repeated."""
+    repeated = {item.dispatch_id: item.repetition.attempt for item, _, _ in calls if item.repetition is not None}
+    table = dispatches.c
     rows = tx.execute(
-        select(dispatches.c.dispatch_id, dispatches.c.attempt)
+        select(table.dispatch_id, table.attempt, table.state, table.repeat_attempt)
         .where(
-            in_state(DispatchState.PENDING), dispatches.c.dispatch_id.in_([item.dispatch_id for item, _, _ in calls])
+            in_state(DispatchState.PENDING, DispatchState.UNCERTAIN),
+            table.dispatch_id.in_([item.dispatch_id for item, _, _ in calls]),
         )
         .with_for_update()
     )
-    return {row.dispatch_id: row.attempt + 1 for row in rows}
+    return {
+        row.dispatch_id: row.attempt + 1
+        for row in rows
+        if (row.state == DispatchState.PENDING and row.dispatch_id not in repeated)
+        or (row.state == DispatchState.UNCERTAIN and row.repeat_attempt == repeated.get(row.dispatch_id, 0))
+    }

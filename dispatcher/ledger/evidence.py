@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, assert_never
 
 from sqlalchemy import insert
 
-from dispatcher.core.outcomes import NotSent, Outcome, Rejected, Started, Throttled, Unauthorized, Uncertain
+from dispatcher.core.outcomes import (
+    NotSent,
+    Outcome,
+    Registered,
+    Rejected,
+    Started,
+    Throttled,
+    Unauthorized,
+    Uncertain,
+)
 from dispatcher.ledger.tables import outcomes
 
 if TYPE_CHECKING:
@@ -38,11 +47,13 @@ class OutcomeText:
     task_id: str | None = None
 
 
-def outcome_text(outcome: Outcome) -> OutcomeText:
+def outcome_text(outcome: Outcome) -> OutcomeText:  # noqa: PLR0911 - one for each case of the union
     """Return the parts of an outcome. A reason in our own words is a message, not a code."""
     match outcome:
         case Started(task_id=task_id, request_id=request_id):
             return OutcomeText("started", request_id=request_id, task_id=task_id)
+        case Registered(media_id=media_id, request_id=request_id):
+            return OutcomeText("registered", message=f"media asset {media_id}", request_id=request_id)
         case Throttled(code=code, message=message, request_id=request_id):
             return OutcomeText("throttled", code, message, request_id)
         case Rejected(code=code, message=message, request_id=request_id):

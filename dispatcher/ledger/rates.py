@@ -14,6 +14,7 @@ from dispatcher.core.outcomes import (
     TRIAL_EVERY,
     NotSent,
     Outcome,
+    Registered,
     Rejected,
     Started,
     TargetHealth,
@@ -43,6 +44,11 @@ def take(tx: Connection, target: str, rate: Rate, wanted: int, now: datetime) ->
     return granted
 
 
+def due(tx: Connection, target: str, rate: Rate, wanted: int, now: datetime) -> int:
+    """Return how many permits `take` would grant now. Nothing is taken."""
+    return _rate(tx, target).take(rate, wanted, now)[0]
+
+
 def wait(tx: Connection, target: str, rate: Rate, now: datetime) -> timedelta:
     """Return how long until a permit is due and the target is not paused."""
     until_permit = _rate(tx, target).wait(rate, now)
@@ -70,7 +76,7 @@ def after_outcome(tx: Connection, target: str, outcome: Outcome, now: datetime) 
     match outcome:
         case Throttled():
             _put_rate(tx, target, _rate(tx, target).throttled(now))
-        case Started() | NotSent() | Rejected() | Unauthorized() | Uncertain():
+        case Started() | Registered() | NotSent() | Rejected() | Unauthorized() | Uncertain():
             pass
         case _:
             assert_never(outcome)

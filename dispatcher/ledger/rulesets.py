@@ -26,7 +26,8 @@ class RuleFacts:
     """What the ledger must know of one rule.
 
     `input` and `action` are texts that say what the rule watches and what it starts: equal texts, equal
-    rules. `budget` is live starts in a UTC day, None for no limit. `target` is the key of `rates`.
+    rules. `budget` is live starts in a UTC day, None for no limit. `target` is the key of `rates` for
+    the call that starts, `first_target` that of the call a dispatch begins with.
     """
 
     rule_id: str
@@ -36,6 +37,7 @@ class RuleFacts:
     existing_wanted: bool = False
     budget: int | None = None
     target: str | None = None
+    first_target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ def _add(tx: Connection, each: RuleFacts, first_revision: int, *, existing_done:
             existing_done=existing_done,
             budget=each.budget,
             target=each.target,
+            first_target=each.first_target,
         )
     )
 
@@ -225,6 +228,7 @@ def _refresh(tx: Connection, each: RuleFacts, before: Row[tuple[object, ...]] | 
             existing_wanted=each.existing_wanted,
             budget=each.budget,
             target=each.target,
+            first_target=each.first_target,
         )
     )
     if before is not None and (before.input, before.action) != (each.input, each.action):

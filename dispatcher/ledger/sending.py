@@ -9,14 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
+from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import DispatchState
-from dispatcher.core.outcomes import Uncertain
+from dispatcher.core.outcomes import REPEAT_FOR, Uncertain
+from dispatcher.ledger.calls import api_of_attempt
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row
 from dispatcher.ledger.failures import LedgerLockedError, LedgerPlaceError
+from dispatcher.ledger.superseding import waiting_again
 from dispatcher.ledger.tables import dispatches, in_state, incarnations
 from dispatcher.ledger.writing import BATCH
 
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
+
+    from dispatcher.core.dispatch import StateReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,15 @@ def begin_incarnation(tx: Connection, now: datetime, pid: int) -> Incarnation:
 
 
 def recover(tx: Connection, incarnation: Incarnation, now: datetime) -> int:
-    """Make rows that earlier incarnations left `sending` uncertain; return how many, at most 1,000."""
+    """Settle rows that earlier incarnations left `sending`; return how many, at most 1,000.
+
+    What their calls did is unknown: they become uncertain, due for a look at once. A call under a client token
+    is sent again as well, while the token lasts; a registration, which may come twice, just waits again.
+    """
+    table = dispatches.c
     left = tx.execute(
-        select(dispatches.c.dispatch_id, dispatches.c.attempt)
-        .where(in_state(DispatchState.SENDING), dispatches.c.incarnation < incarnation.number)
+        select(table.dispatch_id, table.attempt, table.api, table.intent_at, table.repeat_attempt, table.repeat_until)
+        .where(in_state(DispatchState.SENDING), table.incarnation < incarnation.number)
         .limit(BATCH)
     ).all()
     if not left:
@@ -98,20 +108,42 @@ def recover(tx: Connection, incarnation: Incarnation, now: datetime) -> int:
     append_outcomes(tx, [outcome_row(row.dispatch_id, row.attempt, died, Evidence.RECOVERY, now, now) for row in left])
     tx.execute(
         update(dispatches)
-        .where(dispatches.c.dispatch_id == bindparam("of"))
+        .where(table.dispatch_id == bindparam("of"))
         .values(
-            state=DispatchState.UNCERTAIN,
-            reason=None,
-            attempts=dispatches.c.attempts + 1,
+            state=bindparam("to_state"),
+            reason=bindparam("to_reason"),
+            attempts=table.attempts + 1,
             absent_sweeps=0,
             last_absent_at=None,
             incarnation=None,
-            next_at=now,
+            next_at=bindparam("to_next", None, table.next_at.type),
+            repeat_attempt=bindparam("to_repeat"),
+            repeat_at=bindparam("to_repeat_at", None, table.repeat_at.type),
+            repeat_until=bindparam("to_repeat_until", None, table.repeat_until.type),
             updated_at=now,
             last_error_code=None,
             last_error_message=died.reason,
             last_error_request_id=None,
         ),
-        [{"of": row.dispatch_id} for row in left],
+        [_recovered(tx, row, now) for row in left],
     )
     return len(left)
+
+
+def _recovered(tx: Connection, row: Row[*tuple[Any, ...]], now: datetime) -> dict[str, object]:
+    api = api_of_attempt(row.api)
+    state: DispatchState = DispatchState.UNCERTAIN
+    reason: StateReason | None = None
+    next_at: datetime | None = now
+    if api is Api.REGISTER_MEDIA_INFO:
+        state, reason, next_at = waiting_again(tx, row.dispatch_id, None, now)
+    repeats = api is Api.SUBMIT_MEDIA_PRODUCING_JOB
+    return {
+        "of": row.dispatch_id,
+        "to_state": state,
+        "to_reason": reason,
+        "to_next": next_at,
+        "to_repeat": (row.repeat_attempt or row.attempt) if repeats else None,
+        "to_repeat_at": now if repeats else None,
+        "to_repeat_until": (row.repeat_until or row.intent_at + REPEAT_FOR) if repeats else None,
+    }

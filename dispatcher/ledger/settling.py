@@ -6,25 +6,34 @@ outcome is always appended, and a task that is known to run makes its row starte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from sqlalchemy import select, update
 
 from dispatcher.core.dispatch import DispatchState, StateReason, TaskStatus, id_to_bytes
 from dispatcher.core.outcomes import (
+    NO_ASSETS,
+    Advance,
+    Assets,
     Bury,
     Complete,
     Decision,
+    NotSent,
     Outcome,
     Probe,
+    Registered,
     RejectedStreak,
+    Repeat,
     RetryAt,
     Snooze,
     Started,
+    Throttled,
+    Unauthorized,
 )
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row, outcome_text
 from dispatcher.ledger.holds import HoldReason, hold
+from dispatcher.ledger.repeating import NOT_REPEATED
 from dispatcher.ledger.superseding import waiting_again
 from dispatcher.ledger.tables import dispatches, double_starts, in_state, rule_progress, tombstones
 from dispatcher.ledger.writing import insert_new, put
@@ -36,6 +45,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from dispatcher.ledger.sending import Incarnation
+
+
+_NOT_COUNTED = (Registered, Throttled, NotSent, Unauthorized)
+"""Outcomes of calls that did not reach the service's judgement of the dispatch, or passed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,7 @@ class TaskFound:
     created_at: datetime | None
     finished_at: datetime | None = None
     error: str | None = None
+    assets: Assets = NO_ASSETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,7 @@ class _Row:
     attempts: int
     task_id: str | None
     task_status: str | None
+    repeat_attempt: int | None
 
 
 def settle(tx: Connection, incarnation: Incarnation, settlements: Sequence[Settlement], now: datetime) -> list[Settled]:
@@ -135,7 +150,7 @@ def settle_evidence(tx: Connection, found: Iterable[TaskFound], now: datetime) -
                 doubled.append(task)
             continue
         if row.state is not DispatchState.STARTED:
-            started = Started(task.task_id)
+            started = Started(task.task_id, assets=task.assets)
             at = task.created_at or now
             append_outcomes(tx, [outcome_row(task.dispatch_id, task.attempt, started, Evidence.SWEEP, at, now)])
             _write_started(tx, task.dispatch_id, started, at, now)
@@ -168,6 +183,8 @@ def _settle(tx: Connection, incarnation: Incarnation, each: Settlement, now: dat
     if isinstance(each.outcome, Started):
         return _settle_started(tx, row, each, each.outcome, now)
     if not ours:
+        if isinstance(each.outcome, Registered):
+            _note_registration(tx, each.dispatch_id, each.outcome.media_id)
         return Settled(each.dispatch_id, each.attempt, False, row.state, row.reason, held_rule=held_rule)  # noqa: FBT003 - `written`
     state, reason = _write_decision(tx, row, each, now)
     return Settled(each.dispatch_id, each.attempt, True, state, reason, held_rule=held_rule)  # noqa: FBT003 - `written`
@@ -200,7 +217,24 @@ def _write_started(tx: Connection, dispatch_id: str, outcome: Started, at: datet
             last_error_code=None,
             last_error_message=None,
             last_error_request_id=None,
+            **NOT_REPEATED,
+            **_known_assets(outcome.assets),
         )
+    )
+
+
+def _known_assets(assets: Assets) -> dict[str, object]:
+    """Return the columns of what the service named; what it did not name stays as it was."""
+    return {name: value for name, value in asdict(assets).items() if value is not None}
+
+
+def _note_registration(tx: Connection, dispatch_id: str, media_id: str) -> None:
+    """Keep what a registration told of a row that is not ours any more: it is true all the same."""
+    table = dispatches.c
+    tx.execute(
+        update(dispatches)
+        .where(table.dispatch_id == dispatch_id, table.input_media_id.is_(None))
+        .values(input_media_id=media_id)
     )
 
 
@@ -208,22 +242,26 @@ def _write_decision(
     tx: Connection, row: _Row, each: Settlement, now: datetime
 ) -> tuple[DispatchState, StateReason | None]:
     """Write a decision about a row that is ours and did not start; return its new state."""
-    reason: StateReason | None
-    next_at: datetime | None
+    reason: StateReason | None = None
+    next_at: datetime | None = None
+    more = dict(NOT_REPEATED)
     match each.decision:
-        case RetryAt(at=at, reason=why):
-            (state, reason, next_at), counted = waiting_again(tx, each.dispatch_id, why, at), 1
-        case Snooze(at=at, reason=why):
-            (state, reason, next_at), counted = waiting_again(tx, each.dispatch_id, why, at), 0
-        case Probe(at=at):
-            state, reason, next_at, counted = DispatchState.UNCERTAIN, None, at, 1
+        case RetryAt(at=at, reason=why) | Snooze(at=at, reason=why):
+            state, reason, next_at = waiting_again(tx, each.dispatch_id, why, at)
+        case Advance(media_id=media_id, at=at):
+            state, reason, next_at = waiting_again(tx, each.dispatch_id, None, at)
+            more["input_media_id"] = media_id
+        case Probe(at=next_at):
+            state = DispatchState.UNCERTAIN
+        case Repeat(at=at, until=until, probe_at=next_at):
+            state = DispatchState.UNCERTAIN
+            more = {"repeat_attempt": row.repeat_attempt or each.attempt, "repeat_at": at, "repeat_until": until}
         case Bury(reason=reason):
-            state, next_at, counted = DispatchState.DEAD, None, 1
+            state = DispatchState.DEAD
         case Complete():
             raise ValueError(f"{each.dispatch_id} cannot be complete without a task id from the service")
         case _:
             assert_never(each.decision)
-    error = outcome_text(each.outcome)
     tx.execute(
         update(dispatches)
         .where(dispatches.c.dispatch_id == each.dispatch_id)
@@ -232,16 +270,24 @@ def _write_decision(
             reason=reason,
             next_at=next_at,
             incarnation=None,
-            attempts=row.attempts + counted,
+            attempts=row.attempts + (0 if isinstance(each.outcome, _NOT_COUNTED) else 1),
             absent_sweeps=0,
             last_absent_at=None,
             updated_at=now,
-            last_error_code=error.code,
-            last_error_message=error.message,
-            last_error_request_id=error.request_id,
+            **_last_error(each.outcome),
+            **more,
         )
     )
     return state, reason
+
+
+def _last_error(outcome: Outcome) -> dict[str, object]:
+    error = None if isinstance(outcome, Registered) else outcome_text(outcome)
+    return {
+        "last_error_code": error and error.code,
+        "last_error_message": error and error.message,
+        "last_error_request_id": error and error.request_id,
+    }
 
 
 def _follow(tx: Connection, row: _Row, task: TaskFound, now: datetime) -> bool:
@@ -250,10 +296,11 @@ def _follow(tx: Connection, row: _Row, task: TaskFound, now: datetime) -> bool:
         return False
     final = _final(task.status)
     values: dict[str, object] = {"task_status": task.status, "task_error": task.error, "updated_at": now}
+    values |= _known_assets(task.assets)
     if final:
         values |= {"task_finished_at": task.finished_at or now, "follow_at": None}
     tx.execute(update(dispatches).where(dispatches.c.dispatch_id == task.dispatch_id).values(**values))
-    if task.status == TaskStatus.SUCCEED:
+    if any(task.status == each.value and each.succeeded for each in TaskStatus):
         _remember_output(tx, row.rule_id, task)
     return final
 
@@ -331,4 +378,5 @@ def _row(tx: Connection, dispatch_id: str) -> _Row | None:
         attempts=row.attempts,
         task_id=row.task_id,
         task_status=row.task_status,
+        repeat_attempt=row.repeat_attempt,
     )

@@ -32,12 +32,13 @@ def waiting_again(
     was recorded since its first call. Nothing is written. An operator who retries a superseded row means it:
     only content that came after that counts.
     """
-    if _newer_came(tx, dispatch_id):
+    if newer_came(tx, dispatch_id):
         return DispatchState.SKIPPED, StateReason.SUPERSEDED, None
     return DispatchState.PENDING, reason, next_at
 
 
-def _newer_came(tx: Connection, dispatch_id: str) -> bool:
+def newer_came(tx: Connection, dispatch_id: str) -> bool:
+    """Tell whether newer content of the same rule, bucket, key and run was recorded since a row's first call."""
     table = dispatches.c
     row = tx.execute(select(dispatches).where(table.dispatch_id == dispatch_id)).one()
     called_at = row.first_attempt_at or row.first_seen_at

@@ -16,15 +16,15 @@ from dispatcher.service.logs import get_logger
 from dispatcher.service.opening import coverage_of, make_listener, open_sources
 from dispatcher.service.permits import ReadPermits
 from dispatcher.service.polling import Poll
-from dispatcher.service.routes import target_of
+from dispatcher.service.routes import targets_of
 from dispatcher.service.sweeping import Sweeper
 from dispatcher.service.upkeep import Upkeep
 from dispatcher.service.worker import Worker
 from dispatcher.sources.opening import open_bucket
 from dispatcher.sources.s3 import keys_of_boto3
 from dispatcher.targets.alibaba import AlibabaClients, keys_of_alibaba
+from dispatcher.targets.target import AlibabaTarget
 from dispatcher.targets.tasks import AlibabaTasks
-from dispatcher.targets.workflow import WorkflowTarget
 
 if TYPE_CHECKING:
     import threading
@@ -52,8 +52,10 @@ def assemble(
         )
     registered = register(settings, ledger, clock())
     clients = AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)
-    target = WorkflowTarget(clients, not_started_codes=settings.not_started_codes)
     permits = ReadPermits(ledger, settings.rates, clock, stop)
+    target = AlibabaTarget(
+        clients, not_started_codes=settings.not_started_codes, before_read=permits, pause=partial(_pause, stop)
+    )
     tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
     worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock)
     wake = (lambda: None) if worker is None else worker.wake
@@ -95,7 +97,8 @@ def register(settings: Settings, ledger: Ledger, now: datetime) -> Registered:
             action=rule.action_name,
             existing_wanted=rule.existing.dispatch,
             budget=rule.budget,
-            target=target_of(settings, rule),
+            target=targets_of(settings, rule)[-1],
+            first_target=targets_of(settings, rule)[0],
         )
         for rule in settings.rules.rules
     ]

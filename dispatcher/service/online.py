@@ -18,8 +18,8 @@ from dispatcher.service.findings import Finding, finding, gravest
 from dispatcher.service.probing import ServiceCheck
 from dispatcher.sources.opening import open_bucket
 from dispatcher.targets.alibaba import AlibabaClients
+from dispatcher.targets.target import AlibabaTarget
 from dispatcher.targets.tasks import AlibabaTasks
-from dispatcher.targets.workflow import WorkflowTarget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +111,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 def _service(settings: Settings, now: datetime) -> list[Finding]:
     with closing(AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)) as clients:
-        target = WorkflowTarget(clients, not_started_codes=settings.not_started_codes)
+        target = AlibabaTarget(clients, not_started_codes=settings.not_started_codes)
         with _known_ids(settings, now) as known:
             return list(ServiceCheck(settings, target, AlibabaTasks(clients), known, now).findings())
 

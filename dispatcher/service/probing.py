@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.calls import TaskQuery, WorkflowCall
-from dispatcher.core.outcomes import NotSent, Rejected, Started, Throttled, Unauthorized, Uncertain
+from dispatcher.core.outcomes import NotSent, Registered, Rejected, Started, Throttled, Unauthorized, Uncertain
 from dispatcher.core.tracing import started_by_rule, token_of
 from dispatcher.errors import CredentialsError, DispatcherError, ExitCode
 from dispatcher.service.findings import Finding, finding
@@ -62,7 +62,7 @@ class ServiceCheck:
         call = WorkflowCall(endpoint, NO_WORKFLOW, task_input="{}", user_data="{}")
         outcome = self.target.start(call)
         match outcome:
-            case Rejected() | Throttled():
+            case Rejected() | Throttled() | Registered():
                 return
             case Unauthorized(code=code, message=message):
                 yield _permission("ice:StartWorkflow", endpoint, f"{code} {message}")

@@ -103,7 +103,7 @@ class Sweeper:
             following.record_sweep(tx, query, complete=complete, now=self.clock())
         crashpoints.reach("before_absence")
         if complete:
-            self._settle_absent(sorted(expected - seen))
+            self._settle_absent(sorted(expected - seen), called_until)
         return complete
 
     def _pages(self, query: TaskQuery) -> Iterator[list[ServiceTask]]:
@@ -168,14 +168,19 @@ class Sweeper:
 
     # -- what is proven absent -----------------------------------------------------------------------
 
-    def _settle_absent(self, absent: Sequence[str]) -> None:
+    def _settle_absent(self, absent: Sequence[str], called_until: datetime) -> None:
         uncertain = self.settings.uncertain
         log = get_logger()
         for start in range(0, len(absent), 500):
             now = self.clock()
             with self.ledger.write() as tx:
                 proven = absence.note_absence(
-                    tx, absent[start : start + 500], now, every=uncertain.every, sweeps=uncertain.sweeps
+                    tx,
+                    absent[start : start + 500],
+                    now,
+                    every=uncertain.every,
+                    sweeps=uncertain.sweeps,
+                    called_until=called_until,
                 )
                 became = [
                     (each, absence.settle_absent(tx, each.dispatch_id, self._decide_absent(each, now), now))

@@ -14,16 +14,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dispatcher import crashpoints
-from dispatcher.core.dispatch import DispatchState, StateReason
+from dispatcher.core.calls import Api, api_of
+from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.outcomes import Outcome, Uncertain, decide
-from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
-from dispatcher.ledger import claiming, counting, rates, settling
+from dispatcher.core.rendering import render_call
+from dispatcher.core.unsendable import LimitBroken, UserDataTooLong, advice_for, reason_of, sentence_of
+from dispatcher.ledger import claiming, counting, rates, repeating, settling
 from dispatcher.ledger.evidence import outcome_text
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.ledger.settling import Settlement
 from dispatcher.service.logs import get_logger
 from dispatcher.service.pauses import Pauses
-from dispatcher.service.routes import routes
+from dispatcher.service.routes import routes, target_key
 
 if TYPE_CHECKING:
     import threading
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from dispatcher.core.calls import Call
     from dispatcher.core.settings import Settings
+    from dispatcher.core.unsendable import Unsendable
     from dispatcher.ledger.claiming import Claim, DueDispatch
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.sending import Incarnation
@@ -107,7 +110,7 @@ class Worker:
             if counting.sending(tx):
                 return False
             paused = {target for target, health in rates.healths(tx).items() if health.paused_since is not None}
-            dues = [claiming.next_due_at(tx, route.rules, now) for route in self._routes if route.target not in paused]
+            dues = [self._due_at(tx, route, now) for route in self._routes if route.target not in paused]
         return all(due_at is None or due_at > now + within for due_at in dues)
 
     # -- the loop --------------------------------------------------------------------------------
@@ -169,10 +172,17 @@ class Worker:
         with self._ledger.read() as tx:
             return min([IDLE, *(self._route_wait(tx, route, now) for route in self._routes)])
 
-    @staticmethod
-    def _route_wait(tx: Connection, route: Route, now: datetime) -> timedelta:
-        due_at = claiming.next_due_at(tx, route.rules, now)
+    def _route_wait(self, tx: Connection, route: Route, now: datetime) -> timedelta:
+        due_at = self._due_at(tx, route, now)
         return IDLE if due_at is None else max(due_at - now, rates.wait(tx, route.target, route.rate, now))
+
+    def _due_at(self, tx: Connection, route: Route, now: datetime) -> datetime | None:
+        """Return when the first call of a route is due, or due again; None if none is."""
+        due_at = claiming.next_due_at(tx, route.rules, now, route.stage)
+        if route.api is not Api.SUBMIT_MEDIA_PRODUCING_JOB:
+            return due_at
+        repeat_at = repeating.next_repeat_at(tx, route.rules, route.endpoint, now + self._settings.call_timeout)
+        return min((at for at in (due_at, repeat_at) if at is not None), default=None)
 
     # -- claim ------------------------------------------------------------------------------------
 
@@ -200,19 +210,29 @@ class Worker:
         return claims
 
     def _claim_on(self, tx: Connection, route: Route, free: int, now: datetime) -> list[Claim]:
-        waiting = claiming.due(tx, rule_ids=route.rules, now=now, limit=free)
+        waiting = self._due(tx, route, free, now)
         healthy = rates.permits(tx, route.target, len(waiting), now)
         granted = rates.take(tx, route.target, route.rate, healthy, now)
         calls = []
         for item in waiting[:granted]:
-            rendered = self._render(route, item)
-            if isinstance(rendered, UserDataTooLong):
+            rendered = self._render(route, item) if item.repetition is None else item.repetition.call
+            if isinstance(rendered, UserDataTooLong | LimitBroken):
                 self._bury(tx, item, rendered, now)
             else:
                 calls.append((item, item.attempt + 1, rendered))
         return claiming.begin(tx, self._incarnation, calls, now)
 
-    def _render(self, route: Route, item: DueDispatch) -> Call | UserDataTooLong:
+    def _due(self, tx: Connection, route: Route, free: int, now: datetime) -> list[DueDispatch]:
+        """Return the rows whose call is due; first those whose unanswered call is to be sent again in time."""
+        again: list[DueDispatch] = []
+        if route.api is Api.SUBMIT_MEDIA_PRODUCING_JOB:
+            arrives = now + self._settings.call_timeout
+            again = repeating.repeats_due(
+                tx, rule_ids=route.rules, endpoint=route.endpoint, now=now, before=arrives, limit=free
+            )
+        return again + claiming.due(tx, rule_ids=route.rules, now=now, limit=free - len(again), stage=route.stage)
+
+    def _render(self, route: Route, item: DueDispatch) -> Call | Unsendable:
         return render_call(
             self._settings.rules.by_id[item.rule_id],
             route.endpoint,
@@ -222,21 +242,22 @@ class Worker:
             size=item.size,
             dispatch_id=item.dispatch_id,
             attempt=item.attempt + 1,
+            input_media_id=item.input_media_id,
         )
 
-    @staticmethod
-    def _bury(tx: Connection, item: DueDispatch, too_long: UserDataTooLong, now: datetime) -> None:
-        message = f"UserData of this object is {too_long.size} bytes, the service takes {USER_DATA_LIMIT}"
-        settling.bury_unsent(tx, item.dispatch_id, StateReason.USER_DATA, message, now)
+    def _bury(self, tx: Connection, item: DueDispatch, unsendable: Unsendable, now: datetime) -> None:
+        reason, message = reason_of(unsendable), sentence_of(unsendable)
+        settling.bury_unsent(tx, item.dispatch_id, reason, message, now)
         get_logger().error(
             "dispatch.dead",
             dispatch=item.dispatch_id,
             rule=item.rule_id,
             bucket=item.bucket,
             key=item.key,
-            reason=StateReason.USER_DATA,
+            reason=reason,
             error=message,
-            hint=f"shorten user_data of rule {item.rule_id}, then: dispatches retry {item.dispatch_id}",
+            hint=f"{advice_for(unsendable, self._settings.rules.by_id[item.rule_id])},"
+            f" then: dispatches retry {item.dispatch_id}",
         )
 
     # -- call (in its own thread) ------------------------------------------------------------------
@@ -266,7 +287,6 @@ class Worker:
         if not self._unwritten and not self._unsent:
             return
         now = self._clock()
-        by_endpoint = {route.endpoint: route.target for route in self._routes}
         settlements = [self._settlement(ended, now) for ended in self._unwritten]
         crashpoints.reach("before_settle")
         with self._ledger.write() as tx:
@@ -274,7 +294,7 @@ class Worker:
             healths = {
                 target: rates.after_outcome(tx, target, ended.outcome, now)
                 for ended in self._unwritten
-                for target in [by_endpoint[ended.claim.call.endpoint]]
+                for target in [target_key(ended.claim.call.endpoint.region, api_of(ended.claim.call))]
             }
             for unsent in self._unsent:
                 claiming.give_back(tx, unsent.claim, now)
@@ -293,8 +313,8 @@ class Worker:
         item = ended.claim.dispatch
         decision = decide(
             ended.outcome,
+            ended.claim.attempted,
             now=now,
-            failures=item.failures + 1,
             probe_after=self._settings.uncertain.after,
             chance=self._chance(),
         )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from dispatcher.core.outcomes import NotSent, Outcome, Rejected, Started, Throttled, Unauthorized, Uncertain
+from dispatcher.core.outcomes import (
+    NotSent,
+    Outcome,
+    Registered,
+    Rejected,
+    Started,
+    Throttled,
+    Unauthorized,
+    Uncertain,
+)
 from dispatcher.errors import CredentialsError, DispatcherError, ServiceUnavailableError
 from dispatcher.targets.alibaba import Product
 from dispatcher.targets.answers import outcome_of
@@ -148,7 +157,7 @@ def as_error(outcome: Outcome, product: Product, api: StrEnum, endpoint: Endpoin
                 f"{where} is rejected: {code} {message}".rstrip(),
                 hint="check the ids and the region; only what the last 90 days brought is listed",
             )
-        case Started():
+        case Started() | Registered():
             return ServiceUnavailableError(f"{where} gave an answer to another call", hint="report this")
         case _:
             assert_never(outcome)

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from dispatcher.cli.main import app
 from dispatcher.core.dispatch import DispatchState, content_identity, dispatch_id
-from dispatcher.core.rendering import UserDataTooLong, render_call
+from dispatcher.core.rendering import render_call
+from dispatcher.core.unsendable import LimitBroken, UserDataTooLong
 from dispatcher.ledger import claiming, recording, settling
 from dispatcher.ledger.recording import NewDispatch
 from dispatcher.ledger.settling import Settlement
@@ -111,7 +112,7 @@ class Filling:
                     dispatch_id=each.dispatch_id,
                     attempt=1,
                 )
-                assert not isinstance(call, UserDataTooLong)
+                assert not isinstance(call, UserDataTooLong | LimitBroken)
                 calls.append((each, 1, call))
             claiming.begin(tx, sender, calls, self.at)
             settlements = [

@@ -18,7 +18,7 @@ from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.recording import NewDispatch
 from dispatcher.simulator.faults import FaultPlan
 from dispatcher.targets.alibaba import AlibabaClients
-from dispatcher.targets.workflow import WorkflowTarget
+from dispatcher.targets.target import AlibabaTarget
 from tests.cli.desk import Shell
 from tests.simulator_fixtures import ACCESS_KEY_ID, ACCESS_KEY_SECRET, CREDENTIALS, endpoint_of, simulator
 
@@ -150,7 +150,7 @@ def test_ids_of_this_ledger_are_ours_and_ids_of_another_are_not(place: Place, si
             media = json.dumps({"Type": "OSS", "Media": f"oss://{place.bucket}/{key}"})
             user_data = json.dumps({"DispatchId": attempt_token(each, 1)})
             call = WorkflowCall(endpoint_of(simulator), "w1", media, user_data)
-            assert isinstance(WorkflowTarget(clients).start(call), Started)
+            assert isinstance(AlibabaTarget(clients).start(call), Started)
     code, [problem] = place.check()
     assert (code, problem["code"]) == (0, "foreign_start")
     assert problem["witness"] == f"oss://{place.bucket}/{keys[1]}"

@@ -17,7 +17,7 @@ from dispatcher.config import load
 from dispatcher.core.calls import Endpoint, WorkflowCall
 from dispatcher.core.outcomes import Started, Uncertain
 from dispatcher.targets.alibaba import AlibabaClients
-from dispatcher.targets.workflow import WorkflowTarget
+from dispatcher.targets.target import AlibabaTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def start(settings: Settings, workflow: str) -> object:
     endpoint = Endpoint("cn-hangzhou", settings.buckets["my-media"].ims.url)
     call = WorkflowCall(endpoint, workflow, json.dumps({"Type": "OSS", "Media": "oss://my-media/in/a.mp4"}), "{}")
     with closing(AlibabaClients(settings.credentials, call_timeout=timedelta(seconds=5))) as clients:
-        return WorkflowTarget(clients).start(call)
+        return AlibabaTarget(clients).start(call)
 
 
 @pytest.mark.parametrize("secret", [None, "chosen-by-the-operator"])

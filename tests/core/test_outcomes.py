@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import StateReason
 from dispatcher.core.outcomes import (
     BACKOFF_LIMIT,
@@ -15,6 +18,7 @@ from dispatcher.core.outcomes import (
     REJECTED_STREAK,
     TRIAL_EVERY,
     UNCERTAIN_STREAK,
+    Attempted,
     Bury,
     Complete,
     Decision,
@@ -39,8 +43,9 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 chances = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
-def after(outcome: Outcome, failures: int = 1, chance: float = 0.5) -> Decision:
-    return decide(outcome, now=NOW, failures=failures, probe_after=timedelta(seconds=60), chance=chance)
+def after(outcome: Outcome, **known: Any) -> Decision:
+    attempted = Attempted(Api.START_WORKFLOW, 1, NOW, NOW, NOW)
+    return decide(outcome, replace(attempted, **known), now=NOW, probe_after=timedelta(seconds=60), chance=0.5)
 
 
 def test_each_outcome_has_its_decision() -> None:

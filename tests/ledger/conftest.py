@@ -93,7 +93,7 @@ class Desk:
         return WorkflowCall(ENDPOINT, "wf", f'{{"Media":"{row.dispatch_id}"}}', "{}")
 
     def settle(self, claim: Claim, outcome: Outcome, sender: Incarnation | None = None) -> Settled:
-        decision = decide(outcome, now=self.now, failures=1, probe_after=timedelta(seconds=60), chance=0.5)
+        decision = decide(outcome, claim.attempted, now=self.now, probe_after=timedelta(seconds=60), chance=0.5)
         each = Settlement(claim.dispatch.dispatch_id, claim.attempt, outcome, decision, self.now)
         with self.ledger.write() as tx:
             return settling.settle(tx, sender or self.sender, [each], self.now)[0]

@@ -100,7 +100,7 @@ class LedgerMachine(RuleBasedStateMachine):
             outcome = Throttled("Throttling.User")
         elif end == "rejected":
             outcome = Rejected("InvalidParameter")
-        decision = decide(outcome, now=self.now, failures=1, probe_after=timedelta(seconds=60), chance=0.5)
+        decision = decide(outcome, claim.attempted, now=self.now, probe_after=timedelta(seconds=60), chance=0.5)
         each = Settlement(claim.dispatch.dispatch_id, claim.attempt, outcome, decision, self.now)
         with self.ledger.write() as tx:
             settling.settle(tx, sender, [each], self.now)

@@ -14,6 +14,7 @@ from dispatcher.core.calls import Endpoint, WorkflowCall
 from dispatcher.core.dispatch import dispatch_id
 from dispatcher.core.outcomes import Started
 from dispatcher.ledger import claiming, recording
+from dispatcher.ledger.calls import call_from_text
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.failures import LedgerLockedError
 from dispatcher.ledger.recording import NewDispatch
@@ -103,7 +104,7 @@ def test_the_call_in_the_ledger_is_the_call_that_is_sent(desk: Desk) -> None:
     (dispatch,) = desk.record("k")
     (claim,) = desk.claim()
     (attempt,) = desk.detail(dispatch).attempts
-    assert claiming.call_from_text(Endpoint(attempt.region, attempt.endpoint), attempt.request) == claim.call
+    assert call_from_text(Endpoint(attempt.region, attempt.endpoint), attempt.request, attempt.api) == claim.call
     assert attempt.intent_at == desk.now
 
 

@@ -21,7 +21,7 @@ EVERY = timedelta(seconds=60)
 
 def absences(desk: Desk, dispatch: str, sweeps: int = 2) -> list[absence.Absent]:
     with desk.ledger.write() as tx:
-        return absence.note_absence(tx, [dispatch], desk.now, every=EVERY, sweeps=sweeps)
+        return absence.note_absence(tx, [dispatch], desk.now, every=EVERY, sweeps=sweeps, called_until=desk.now)
 
 
 def test_a_started_call_completes_its_row(desk: Desk) -> None:

@@ -12,9 +12,9 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
-from dispatcher.core.calls import Api, Endpoint, ServiceTask
+from dispatcher.core.calls import Api, EditingCall, Endpoint, RegisterCall, ServiceTask, WorkflowCall
 from dispatcher.core.dispatch import attempt_token
 from dispatcher.core.events import ObjectEvent
 from dispatcher.core.extensions import MEDIA
@@ -35,11 +35,11 @@ from dispatcher.core.settings import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from dispatcher.core.calls import TaskQuery, WorkflowCall
+    from dispatcher.core.calls import Call, TaskQuery
     from dispatcher.core.outcomes import Outcome
     from dispatcher.errors import DispatcherError
 
-    Answer = Outcome | Exception | Callable[[WorkflowCall], Outcome]
+    Answer = Outcome | Exception | Callable[[Call], Outcome]
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MODIFIED = datetime(2026, 3, 14, 11, tzinfo=UTC)
@@ -102,16 +102,25 @@ def seen(key: str, etag: str | None = "e1", size: int | None = 7, **changes: Any
     return replace(event, **changes)
 
 
-def key_of(call: WorkflowCall) -> str:
-    media: str = json.loads(call.task_input)["Media"]
-    return media.removeprefix("oss://b/")
+def key_of(call: Call) -> str:
+    """What the script of a call is kept under: the key it names, else its media id or client token."""
+    match call:
+        case WorkflowCall():
+            media: str = json.loads(call.task_input)["Media"]
+            return media.removeprefix("oss://b/")
+        case RegisterCall():
+            return call.input_url.removeprefix("oss://b/")
+        case EditingCall():
+            return call.client_token
+        case _:
+            assert_never(call)
 
 
 class ScriptedTarget:
     """A Target that gives the answers a test laid out for each key, and knows how many calls run at once."""
 
     def __init__(self) -> None:
-        self.calls: list[WorkflowCall] = []
+        self.calls: list[Call] = []
         self.unexpected: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
@@ -135,7 +144,7 @@ class ScriptedTarget:
         with self._changed:
             assert self._changed.wait_for(lambda: self.at_once >= number, PATIENT), f"{self.at_once} calls run"
 
-    def start(self, call: WorkflowCall) -> Outcome:
+    def start(self, call: Call) -> Outcome:
         key = key_of(call)
         with self._changed:
             self.calls.append(call)

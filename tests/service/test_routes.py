@@ -6,15 +6,18 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dispatcher.core.calls import Api, Endpoint
+from dispatcher.core.calls import Api, Endpoint, Stage
 from dispatcher.core.ratelimit import Rate
+from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
 from dispatcher.ledger import rates
 from dispatcher.service.permits import ReadPermits
-from dispatcher.service.routes import Route, routes, target_of
+from dispatcher.service.routes import Route, routes, targets_of
 from tests.service.fakes import ENDPOINT, OTHER_ENDPOINT, PATIENT, TARGET, make_bucket, make_rule, make_settings
 
 if TYPE_CHECKING:
     from tests.service.conftest import Scene
+
+BEIJING = "default/cn-beijing/StartWorkflow"
 
 
 def test_rules_of_one_region_share_one_quota() -> None:
@@ -22,10 +25,26 @@ def test_rules_of_one_region_share_one_quota() -> None:
     buckets = {"b": make_bucket("b"), "b2": make_bucket("b2", OTHER_ENDPOINT)}
     settings = make_settings(*rules, buckets=buckets, rates=dict.fromkeys(Api, Rate(7)))
     assert routes(settings) == (
-        Route(TARGET, ENDPOINT, Rate(7), ("a", "b")),
-        Route("default/cn-beijing/StartWorkflow", OTHER_ENDPOINT, Rate(7), ("c",)),
+        Route(TARGET, ENDPOINT, Api.START_WORKFLOW, Stage.ONLY, Rate(7), ("a", "b")),
+        Route(BEIJING, OTHER_ENDPOINT, Api.START_WORKFLOW, Stage.ONLY, Rate(7), ("c",)),
     )
-    assert [target_of(settings, rule) for rule in rules] == [TARGET, TARGET, "default/cn-beijing/StartWorkflow"]
+    assert [targets_of(settings, rule) for rule in rules] == [(TARGET,), (TARGET,), (BEIJING,)]
+
+
+def test_each_call_that_a_rule_needs_has_its_own_quota() -> None:
+    media = make_rule("m", action=WorkflowAction("wf", input_type=InputType.MEDIA))
+    edit = make_rule("e", action=EditingAction({"MediaURL": "http://out/{stem}.mp4"}, timeline={}))
+    settings = make_settings(make_rule("w"), media, edit, rates={api: Rate(n) for n, api in enumerate(Api, 1)})
+    found = {(route.api, route.stage): (route.target, route.rules) for route in routes(settings)}
+    register, submit = (f"default/cn-hangzhou/{name}" for name in ("RegisterMediaInfo", "SubmitMediaProducingJob"))
+    assert found == {
+        (Api.START_WORKFLOW, Stage.ONLY): (TARGET, ("w",)),
+        (Api.REGISTER_MEDIA_INFO, Stage.REGISTER): (register, ("m",)),
+        (Api.START_WORKFLOW, Stage.START): (TARGET, ("m",)),
+        (Api.SUBMIT_MEDIA_PRODUCING_JOB, Stage.ONLY): (submit, ("e",)),
+    }
+    assert all(route.rate == settings.rates[route.api] for route in routes(settings))
+    assert targets_of(settings, media) == (register, TARGET)
 
 
 def test_two_endpoints_of_one_region_share_its_quota() -> None:

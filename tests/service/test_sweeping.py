@@ -19,8 +19,8 @@ from dispatcher.service.sweeping import CLOCK_SLACK, FOLLOW_FOR
 from dispatcher.simulator.faults import Fault, FaultPlan, ScriptedFault
 from dispatcher.simulator.server import Simulator
 from dispatcher.targets.alibaba import AlibabaClients
+from dispatcher.targets.target import AlibabaTarget
 from dispatcher.targets.tasks import AlibabaTasks
-from dispatcher.targets.workflow import WorkflowTarget
 from tests.service.conftest import lines
 from tests.service.fakes import NOW, make_bucket, make_rule, make_settings, service_task
 from tests.service.test_worker import turn
@@ -322,7 +322,7 @@ def test_a_lost_answer_is_found_through_the_sdk_without_a_second_call(
 ) -> None:
     simulator.set_faults(FaultPlan(script=(ScriptedFault(fault),)))
     (dispatch,) = scene.record(KEY)
-    turn(scene.worker(WorkflowTarget(clients)))
+    turn(scene.worker(AlibabaTarget(clients)))
     assert scene.row(dispatch).state == "uncertain"
     scene.clock.later(seconds=71)
     permits = ReadPermits(scene.ledger, scene.settings.rates, scene.clock, scene.stop)
@@ -340,7 +340,7 @@ def test_without_permission_to_list_a_row_stays_uncertain(
         FaultPlan(script=(ScriptedFault(Fault.ERROR_BEFORE),), denied={"ListWorkflowTasks": "NoPermission"})
     )
     (dispatch,) = scene.record(KEY)
-    turn(scene.worker(WorkflowTarget(clients)))
+    turn(scene.worker(AlibabaTarget(clients)))
     sweeper = replace(scene.sweeper(), tasks=AlibabaTasks(clients))
     for _ in range(5):
         scene.clock.later(seconds=71)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dispatcher.core.calls import Api, Endpoint
+from dispatcher.core.calls import Api, Endpoint, WorkflowCall
 from dispatcher.core.outcomes import NotSent, Rejected, Started, Throttled, Unauthorized, Uncertain
 from dispatcher.core.ratelimit import Rate
 from dispatcher.core.rules import WorkflowAction
-from dispatcher.ledger import browse, claiming, holds, operating, rates
+from dispatcher.ledger import browse, holds, operating, rates
 from dispatcher.ledger.browse import Selector
+from dispatcher.ledger.calls import call_from_text
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ports import Batch
 from dispatcher.service import worker as worker_module
@@ -31,7 +32,7 @@ from tests.service.fakes import (
 )
 
 if TYPE_CHECKING:
-    from dispatcher.core.calls import WorkflowCall
+    from dispatcher.core.calls import Call
     from dispatcher.core.outcomes import Outcome
     from dispatcher.service.worker import Worker
     from tests.service.conftest import Log, Scene
@@ -61,7 +62,7 @@ def turn(worker: Worker) -> None:
 def test_the_intent_is_durable_before_the_call(scene: Scene) -> None:
     (dispatch,) = scene.record(KEY)
 
-    def look(call: WorkflowCall) -> Outcome:
+    def look(call: Call) -> Outcome:
         other = Ledger.open(scene.url, readonly=True)
         with other.read() as tx:
             (row,) = browse.select(tx, Selector(), scene.clock())
@@ -70,7 +71,7 @@ def test_the_intent_is_durable_before_the_call(scene: Scene) -> None:
         assert detail is not None
         (attempt,) = detail.attempts
         assert (row.state, detail.outcomes) == ("sending", ())
-        assert claiming.call_from_text(Endpoint(attempt.region, attempt.endpoint), attempt.request) == call
+        assert call_from_text(Endpoint(attempt.region, attempt.endpoint), attempt.request, attempt.api) == call
         return Started("t1")
 
     scene.target.expect(KEY, look)
@@ -87,6 +88,8 @@ def test_the_call_carries_the_object_and_our_id(scene: Scene) -> None:
     scene.clock.later(hours=1)
     turn(worker)
     first, second = scene.target.calls
+    assert isinstance(first, WorkflowCall)
+    assert isinstance(second, WorkflowCall)
     assert (first.endpoint, first.workflow_id) == (ENDPOINT, "wf")
     assert f'"DispatchId":"{dispatch}.1"' in first.user_data
     assert f'"DispatchId":"{dispatch}.2"' in second.user_data
@@ -146,7 +149,7 @@ def test_a_target_that_raises_has_perhaps_called(scene: Scene, log: Log) -> None
 def test_newer_content_that_comes_during_a_throttled_call_takes_its_place(scene: Scene, log: Log) -> None:
     (old,) = scene.record(KEY)
 
-    def overwrite(_call: WorkflowCall) -> Outcome:
+    def overwrite(_call: Call) -> Outcome:
         scene.clock.later(seconds=1)
         scene.record(KEY, etag="e2")
         return Throttled("Throttling.User")
@@ -299,7 +302,7 @@ def test_user_data_too_long_is_never_sent_and_goes_once_it_is_mended(scene: Scen
     assert (row.state, row.reason, scene.row(short).state) == ("dead", "USER_DATA", "started")
     assert row.last_error is not None
     assert "the service takes 512" in (row.last_error.message or "")
-    assert lines(log, "dispatch.dead")[0]["hint"].startswith("shorten user_data of rule r")
+    assert lines(log, "dispatch.dead")[0]["hint"].startswith("shorten workflow.user_data of rule r")
 
     scene.settings = make_settings(make_rule())
     with scene.ledger.write() as tx:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from dispatcher.core.calls import WorkflowCall
+    from dispatcher.core.calls import Call
     from dispatcher.core.outcomes import Outcome
     from dispatcher.service.worker import Worker
     from tests.service.conftest import Log, Scene
@@ -175,7 +175,7 @@ def test_a_sender_whose_lock_is_gone_gives_its_rows_back_and_ends(scene: Scene, 
 def test_the_call_in_flight_while_the_lock_goes_is_still_written(scene: Scene) -> None:
     first, second = scene.record("in/1.mp4", "in/2.mp4")
 
-    def lose(_call: WorkflowCall) -> Outcome:
+    def lose(_call: Call) -> Outcome:
         scene.ledger.path.with_name("ledger.db.sender.lock").unlink()
         return Started("t1")
 

@@ -25,8 +25,8 @@ from dispatcher.core.settings import Credentials, Secret
 from dispatcher.simulator.faults import Fault, FaultPlan, ScriptedFault
 from dispatcher.simulator.server import Simulator
 from dispatcher.simulator.settings import SimulatedWorkflow
+from dispatcher.targets.target import AlibabaTarget
 from dispatcher.targets.tasks import AlibabaTasks
-from dispatcher.targets.workflow import WorkflowTarget
 from tests.simulator_fixtures import ACCESS_KEY_ID, ACCESS_KEY_SECRET, REGION, endpoint_of, make_settings
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ def call_to(endpoint: Endpoint, **changes: str | bool) -> WorkflowCall:
     return WorkflowCall(endpoint=endpoint, **(values | changes))  # type: ignore[arg-type]  # a table of texts and flags
 
 
-def meet(simulator: Simulator, clients: AlibabaClients, fault: Fault, **options: frozenset[str]) -> Outcome:
+def meet(simulator: Simulator, clients: AlibabaClients, fault: Fault, known: frozenset[str] = frozenset()) -> Outcome:
     simulator.set_faults(FaultPlan(script=(ScriptedFault(fault),)))
-    return WorkflowTarget(clients, **options).start(call_to(endpoint_of(simulator)))
+    return AlibabaTarget(clients, not_started_codes=known).start(call_to(endpoint_of(simulator)))
 
 
 def test_the_adapters_fit_the_ports(clients: AlibabaClients) -> None:
-    target: Target = WorkflowTarget(clients)
+    target: Target = AlibabaTarget(clients)
     tasks: Tasks = AlibabaTasks(clients)
     assert (callable(target.start), callable(tasks.list_tasks), callable(tasks.get_task)) == (True, True, True)
 
@@ -63,7 +63,7 @@ def test_the_adapters_fit_the_ports(clients: AlibabaClients) -> None:
 def test_a_started_call_is_journalled_as_it_was_sent(simulator: Simulator, clients: AlibabaClients) -> None:
     call = call_to(endpoint_of(simulator), skip_input_verification=True)
 
-    outcome = WorkflowTarget(clients).start(call)
+    outcome = AlibabaTarget(clients).start(call)
 
     (entry,) = simulator.calls()
     assert outcome == Started(entry.task_id, entry.request_id)
@@ -125,7 +125,7 @@ def test_the_service_says_how_long_to_wait(simulator: Simulator, clients: Alibab
 
 
 def test_a_server_error_the_operator_knows_is_not_sent(simulator: Simulator, clients: AlibabaClients) -> None:
-    outcome = meet(simulator, clients, Fault.UNAVAILABLE, not_started_codes=frozenset({"ServiceUnavailable"}))
+    outcome = meet(simulator, clients, Fault.UNAVAILABLE, known=frozenset({"ServiceUnavailable"}))
     assert outcome == NotSent("ServiceUnavailable")
 
 
@@ -133,7 +133,7 @@ def test_an_answer_that_is_too_late_is_uncertain(
     simulator: Simulator, make_clients: Callable[..., AlibabaClients]
 ) -> None:
     simulator.set_faults(FaultPlan(latency=timedelta(minutes=5)))
-    outcome = WorkflowTarget(make_clients(timeout=0.6)).start(call_to(endpoint_of(simulator)))
+    outcome = AlibabaTarget(make_clients(timeout=0.6)).start(call_to(endpoint_of(simulator)))
     assert isinstance(outcome, Uncertain)
     assert outcome.reason == "no answer in time"
     assert len(simulator.calls()) == 1
@@ -141,13 +141,13 @@ def test_an_answer_that_is_too_late_is_uncertain(
 
 def test_the_quota_of_the_account_is_throttling(make_clients: Callable[..., AlibabaClients]) -> None:
     with Simulator(make_settings(qps=1), clock=lambda: LONG_AGO) as simulator:
-        target = WorkflowTarget(make_clients())
+        target = AlibabaTarget(make_clients())
         outcomes = [target.start(call_to(endpoint_of(simulator))) for _ in range(3)]
     assert [type(each) for each in outcomes] == [Started, Throttled, Throttled]
 
 
 def test_refused_unknown_and_silent_hosts_are_not_sent(make_clients: Callable[..., AlibabaClients]) -> None:
-    target = WorkflowTarget(make_clients(timeout=0.6))
+    target = AlibabaTarget(make_clients(timeout=0.6))
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     refused = target.start(call_to(Endpoint(REGION, f"http://127.0.0.1:{port}")))
@@ -163,7 +163,7 @@ def test_a_host_that_does_not_take_the_connection_is_not_sent(make_clients: Call
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        outcome = WorkflowTarget(make_clients(timeout=0.6)).start(
+        outcome = AlibabaTarget(make_clients(timeout=0.6)).start(
             call_to(Endpoint(REGION, f"http://127.0.0.1:{full.getsockname()[1]}"))
         )
         for one in waiting:
@@ -172,7 +172,7 @@ def test_a_host_that_does_not_take_the_connection_is_not_sent(make_clients: Call
 
 
 def test_tls_to_a_plain_server_is_not_sent(make_clients: Callable[..., AlibabaClients], simulator: Simulator) -> None:
-    outcome = WorkflowTarget(make_clients(timeout=2.0)).start(
+    outcome = AlibabaTarget(make_clients(timeout=2.0)).start(
         call_to(Endpoint(REGION, simulator.url.replace("http://", "https://")))
     )
     assert isinstance(outcome, NotSent)
@@ -187,7 +187,7 @@ def test_a_certificate_that_nobody_signed_is_not_sent(
     context.load_cert_chain(self_signed(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as thread:
         served = thread.submit(refuse_tls, server, context)
-        outcome = WorkflowTarget(make_clients(timeout=5.0)).start(
+        outcome = AlibabaTarget(make_clients(timeout=5.0)).start(
             call_to(Endpoint(REGION, f"https://127.0.0.1:{server.getsockname()[1]}"))
         )
         assert served.result(timeout=10)
@@ -257,7 +257,7 @@ def test_a_refused_request_is_rejected_with_its_code(
 ) -> None:
     workflows = (SimulatedWorkflow("w1", inputs=("oss://media/in/",)), SimulatedWorkflow("asleep", active=False))
     with Simulator(make_settings(workflows=workflows)) as simulator:
-        outcome = WorkflowTarget(make_clients()).start(call_to(endpoint_of(simulator), **changes))
+        outcome = AlibabaTarget(make_clients()).start(call_to(endpoint_of(simulator), **changes))
         assert simulator.calls() == []
     assert isinstance(outcome, Rejected)
     assert outcome.code == code
@@ -266,7 +266,7 @@ def test_a_refused_request_is_rejected_with_its_code(
 def test_input_verification_can_be_skipped(make_clients: Callable[..., AlibabaClients]) -> None:
     workflows = (SimulatedWorkflow("w1", inputs=("oss://media/elsewhere/",)),)
     with Simulator(make_settings(workflows=workflows)) as simulator:
-        target = WorkflowTarget(make_clients())
+        target = AlibabaTarget(make_clients())
         assert isinstance(target.start(call_to(endpoint_of(simulator))), Rejected)
         assert isinstance(target.start(call_to(endpoint_of(simulator), skip_input_verification=True)), Started)
 
@@ -282,7 +282,7 @@ def test_input_verification_can_be_skipped(make_clients: Callable[..., AlibabaCl
 def test_wrong_credentials_are_unauthorized(
     simulator: Simulator, make_clients: Callable[..., AlibabaClients], credentials: Credentials, code: str
 ) -> None:
-    outcome = WorkflowTarget(make_clients(credentials)).start(call_to(endpoint_of(simulator)))
+    outcome = AlibabaTarget(make_clients(credentials)).start(call_to(endpoint_of(simulator)))
     assert isinstance(outcome, Unauthorized)
     assert outcome.code == code
 
@@ -290,13 +290,13 @@ def test_wrong_credentials_are_unauthorized(
 def test_a_token_of_sts_travels(make_clients: Callable[..., AlibabaClients]) -> None:
     token = Secret("session-token")
     with Simulator(make_settings(security_token=token)) as simulator:
-        target = WorkflowTarget(make_clients(Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET, token)))
+        target = AlibabaTarget(make_clients(Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET, token)))
         assert isinstance(target.start(call_to(endpoint_of(simulator))), Started)
 
 
 def test_a_clock_that_is_wrong_is_unauthorized(make_clients: Callable[..., AlibabaClients]) -> None:
     with Simulator(make_settings(), signing_clock=lambda: LONG_AGO) as simulator:
-        outcome = WorkflowTarget(make_clients()).start(call_to(endpoint_of(simulator)))
+        outcome = AlibabaTarget(make_clients()).start(call_to(endpoint_of(simulator)))
     assert isinstance(outcome, Unauthorized)
     assert outcome.code == "InvalidTimeStamp.Expired"
 
@@ -308,10 +308,10 @@ def test_the_default_chain_takes_the_environment(simulator: Simulator) -> None:
         "from dispatcher.core.calls import Endpoint, WorkflowCall\n"
         "from dispatcher.core.settings import Credentials\n"
         "from dispatcher.targets.alibaba import AlibabaClients\n"
-        "from dispatcher.targets.workflow import WorkflowTarget\n"
+        "from dispatcher.targets.target import AlibabaTarget\n"
         "clients = AlibabaClients(Credentials(), call_timeout=timedelta(seconds=10))\n"
         f'call = WorkflowCall(Endpoint({REGION!r}, sys.argv[1]), \'w1\', \'{{"Type":"Media","Media":"m1"}}\', \'\')\n'
-        "print(type(WorkflowTarget(clients).start(call)).__name__)"
+        "print(type(AlibabaTarget(clients).start(call)).__name__)"
     )
     keys = {
         "ALIBABA_CLOUD_ACCESS_KEY_ID": ACCESS_KEY_ID,
@@ -334,7 +334,7 @@ def test_a_chain_without_credentials_is_unauthorized_and_sends_nothing(
         raise CredentialException("no provider has any; SecurityToken=hush-hush")
 
     monkeypatch.setattr(DefaultCredentialsProvider, "get_credentials", fail)
-    outcome = WorkflowTarget(make_clients(Credentials())).start(call_to(endpoint_of(simulator)))
+    outcome = AlibabaTarget(make_clients(Credentials())).start(call_to(endpoint_of(simulator)))
 
     assert isinstance(outcome, Unauthorized)
     assert outcome.code == "NoCredentials"
@@ -343,7 +343,7 @@ def test_a_chain_without_credentials_is_unauthorized_and_sends_nothing(
 
 
 def test_a_bad_endpoint_sends_nothing(clients: AlibabaClients) -> None:
-    outcome = WorkflowTarget(clients).start(call_to(Endpoint(REGION, "ice.example")))
+    outcome = AlibabaTarget(clients).start(call_to(Endpoint(REGION, "ice.example")))
     assert isinstance(outcome, NotSent)
     assert "is not a URL" in outcome.reason
 
@@ -353,13 +353,13 @@ def test_a_proxy_of_the_environment_is_not_for_loopback(
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert isinstance(WorkflowTarget(clients).start(call_to(endpoint_of(simulator))), Started)
+    assert isinstance(AlibabaTarget(clients).start(call_to(endpoint_of(simulator))), Started)
 
 
 def test_proxy_and_no_proxy_are_honoured(
     make_clients: Callable[..., AlibabaClients], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = WorkflowTarget(make_clients(timeout=2.0))
+    target = AlibabaTarget(make_clients(timeout=2.0))
     call = call_to(Endpoint(REGION, "http://ims.invalid"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -373,7 +373,7 @@ def test_proxy_and_no_proxy_are_honoured(
 
 
 def test_eight_threads_start_once_for_each_call(simulator: Simulator, clients: AlibabaClients) -> None:
-    target = WorkflowTarget(clients)
+    target = AlibabaTarget(clients)
     endpoint = endpoint_of(simulator)
     with ThreadPoolExecutor(8) as threads:
         outcomes = list(
@@ -391,14 +391,14 @@ def test_debug_of_the_sdk_shows_no_header(
     simulator: Simulator, clients: AlibabaClients, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DEBUG", "sdk")
-    assert isinstance(WorkflowTarget(clients).start(call_to(endpoint_of(simulator))), Started)
+    assert isinstance(AlibabaTarget(clients).start(call_to(endpoint_of(simulator))), Started)
     written = capfd.readouterr()
     assert (written.out, written.err) == ("", "")
 
 
 def test_nothing_heavy_is_imported_before_the_first_call() -> None:
     code = (
-        "import sys, dispatcher.targets.workflow, dispatcher.targets.tasks, dispatcher.targets.alibaba\n"
+        "import sys, dispatcher.targets.target, dispatcher.targets.tasks, dispatcher.targets.alibaba\n"
         "heavy = {'alibabacloud_ice20201109', 'alibabacloud_tea_openapi', 'alibabacloud_credentials', 'darabonba',"
         " 'requests', 'urllib3', 'sqlalchemy', 'boto3'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
