@@ -108,6 +108,7 @@ def _request(call: "Call | Unsendable | None", rule: "Rule") -> "Record | None":
         advice_for,
         reason_of,
         sentence_of,
+        user_data_limit,
     )
 
     if call is None:
@@ -130,7 +131,7 @@ def _request(call: "Call | Unsendable | None", rule: "Rule") -> "Record | None":
         "region": call.endpoint.region,
         **fields,
         "user_data_bytes": len(call.user_data.encode()),
-        "user_data_limit": USER_DATA_LIMIT,
+        "user_data_limit": user_data_limit(call),
     }
 
 
@@ -181,11 +182,11 @@ def _request_lines(judgement: "Judgement") -> Iterator[str]:
 def _call_lines(call: "Call | Unsendable", judgement: "Judgement", step: str) -> Iterator[str]:
     from dispatcher.core.parameters import parameters_of  # noqa: PLC0415
     from dispatcher.core.unsendable import (  # noqa: PLC0415
-        USER_DATA_LIMIT,
         LimitBroken,
         UserDataTooLong,
         advice_for,
         sentence_of,
+        user_data_limit,
     )
 
     rule = judgement.verdict.rule
@@ -195,7 +196,7 @@ def _call_lines(call: "Call | Unsendable", judgement: "Judgement", step: str) ->
     sent = parameters_of(call)
     yield f"{rule.id}: {step}{api_of(call)} at {call.endpoint.url}"
     example = "" if judgement.dispatch_id else "; the id in it is an example, it is made of the content"
-    size = f"  ({len(call.user_data.encode())} of {USER_DATA_LIMIT} bytes{example})"
+    size = f"  ({len(call.user_data.encode())} of {user_data_limit(call)} bytes{example})"
     width = max(map(len, sent))
     for name, text in sent.items():
         yield f"  {name.ljust(width)}  {text}{size if name == 'UserData' else ''}"

@@ -6,6 +6,7 @@ the environment is text (`Substituted`); readers of numbers and switches take it
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -173,24 +174,63 @@ def read_template(value: object) -> str:
     return text
 
 
+class FaultWithinError(ValueError):
+    """What is wrong inside a JSON value, and where in it."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def read_json_object(value: object) -> dict[str, object]:
+    """Read a JSON object: keys and values, or JSON text. Its texts may hold placeholders, at any depth."""
+    if isinstance(value, str):
+        value = _parsed(value)
+    if not isinstance(value, dict):
+        raise ValueError("write keys and values, such as {MediaURL: …}, or a JSON object as text")  # noqa: TRY004 - as above
+    try:
+        return {str(name): _json_value(inner, (str(name),)) for name, inner in value.items()}
+    except RecursionError:
+        raise ValueError("this is nested too deep") from None
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} of it, column {error.colno}"
+        raise ValueError(f"this text is no JSON ({error.msg}, {where}); mend it, or write keys and values") from None
+    except RecursionError:
+        raise ValueError("this is nested too deep") from None
+
+
+def _json_value(value: object, path: tuple[str | int, ...]) -> object:
+    """Return the value in plain types. Raises FaultWithinError."""
+    match value:
+        case dict():
+            return {str(name): _json_value(inner, (*path, str(name))) for name, inner in value.items()}
+        case list():
+            return [_json_value(inner, (*path, place)) for place, inner in enumerate(value)]
+        case str():
+            try:
+                parse_template(value)
+            except ValueError as error:
+                raise FaultWithinError(path, str(error)) from None
+            return str(value)
+        case float() if not math.isfinite(value):
+            raise FaultWithinError(path, "JSON has no infinity and no NaN; write a finite number, or quote it")
+        case _:
+            return value
+
+
 def read_user_data(value: object) -> dict[str, object]:
     """Read a JSON object whose texts may hold placeholders."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | str):
         raise ValueError("write keys and values, such as {NotifyAddress: https://cb.example.com/ims}")  # noqa: TRY004 - as above
-    if "DispatchId" in value:
+    fields = read_json_object(value)
+    if "DispatchId" in fields:
         raise ValueError("DispatchId is ours: it carries the dispatch id; take it out")
-    _check_json(value)
-    return {str(name): inner for name, inner in value.items()}
-
-
-def _check_json(value: object) -> None:
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_json(inner)
-    elif isinstance(value, str):
-        parse_template(value)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("JSON has no infinity and no NaN; write a finite number, or quote it")
+    return fields
 
 
 def read_endpoint(value: object) -> str:
@@ -298,10 +338,25 @@ MediaUrl = Annotated[
     PlainValidator(read_template),
     described("string", "what IMS is to read, with placeholders", "oss://{bucket}/{key}"),
 ]
+JsonObject = Annotated[
+    dict[str, object],
+    PlainValidator(read_json_object),
+    WithJsonSchema(
+        {
+            "description": "keys and values of the service, or JSON as text; texts in it may hold placeholders",
+            "anyOf": [{"type": "object"}, {"type": "string"}],
+        }
+    ),
+]
 UserData = Annotated[
     dict[str, object],
     PlainValidator(read_user_data),
-    WithJsonSchema({"type": "object", "description": "JSON sent as UserData; texts may hold placeholders"}),
+    WithJsonSchema(
+        {
+            "description": "JSON sent as UserData, also as text; texts in it may hold placeholders",
+            "anyOf": [{"type": "object"}, {"type": "string"}],
+        }
+    ),
 ]
 EndpointUrl = Annotated[
     str,

@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from dispatcher.config import fields as kinds  # noqa: TC001 - pydantic reads the annotations
+from dispatcher.config.editing_models import EditingModel  # noqa: TC001 - as above
 from dispatcher.config.imm_models import ImmModel  # noqa: TC001 - as above
 from dispatcher.config.source_models import AnySource, HttpModel
 from dispatcher.config.strict import CredentialsModel, StrictModel
@@ -46,7 +47,7 @@ class WorkflowModel(StrictModel):
     """The workflow to start, and with what."""
 
     id: kinds.Text
-    input_type: Literal["oss"] = "oss"
+    input_type: Literal["oss", "media"] = "oss"
     media_url: kinds.MediaUrl = "oss://{bucket}/{key}"
     skip_input_verification: kinds.Switch = False
     user_data: kinds.UserData = Field(default_factory=dict)
@@ -59,10 +60,8 @@ class _WorkflowForm:
         return no_info_before_validator_function(self._mapping, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {
-            "description": "a workflow id, or a mapping",
-            "anyOf": [{"type": "string", "minLength": 1}, handler(schema)],
-        }
+        mapping = next(form for form in handler(schema)["anyOf"] if form.get("type") != "null")
+        return {"description": "a workflow id, or a mapping", "anyOf": [{"type": "string", "minLength": 1}, mapping]}
 
     @staticmethod
     def _mapping(value: object) -> object:
@@ -70,7 +69,9 @@ class _WorkflowForm:
 
 
 class RuleModel(StrictModel):
-    """Which objects start which workflow."""
+    """Which objects start which workflow or editing job."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["workflow"]}, {"required": ["editing"]}]})
 
     name: kinds.Name
     id: kinds.Name | None = None
@@ -84,7 +85,8 @@ class RuleModel(StrictModel):
     existing: kinds.ExistingObjects = Field(default_factory=lambda: False)
     budget: kinds.Budget = Field(default_factory=lambda: 10_000)
     on_uncertain: Literal["retry", "hold"] = "retry"
-    workflow: Annotated[WorkflowModel, _WorkflowForm()]
+    workflow: Annotated[WorkflowModel | None, _WorkflowForm()] = None
+    editing: EditingModel | None = None
 
 
 class LimitsModel(StrictModel):
@@ -93,6 +95,13 @@ class LimitsModel(StrictModel):
     start_workflow: kinds.CallRate = Field(alias="StartWorkflow", default_factory=lambda: Rate(10))
     list_workflow_tasks: kinds.CallRate = Field(alias="ListWorkflowTasks", default_factory=lambda: Rate(5))
     get_workflow_task: kinds.CallRate = Field(alias="GetWorkflowTask", default_factory=lambda: Rate(5))
+    submit_media_producing_job: kinds.CallRate = Field(
+        alias="SubmitMediaProducingJob", default_factory=lambda: Rate(25)
+    )
+    list_media_producing_jobs: kinds.CallRate = Field(alias="ListMediaProducingJobs", default_factory=lambda: Rate(5))
+    get_media_producing_job: kinds.CallRate = Field(alias="GetMediaProducingJob", default_factory=lambda: Rate(5))
+    register_media_info: kinds.CallRate = Field(alias="RegisterMediaInfo", default_factory=lambda: Rate(10))
+    get_media_info: kinds.CallRate = Field(alias="GetMediaInfo", default_factory=lambda: Rate(5))
     concurrent_calls: kinds.ConcurrentCalls = 8
     not_started_codes: list[kinds.Text] = Field(default_factory=list)
     call_timeout: kinds.Duration = Field(default_factory=lambda: timedelta(seconds=10))

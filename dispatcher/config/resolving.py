@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dispatcher.config import models
+from dispatcher.config.actions import ActionCheck, action_of
 from dispatcher.config.batch_file import imm_settings
 from dispatcher.config.places import BucketFacts, PlaceReader, Places, hints_of, settle_bucket
 from dispatcher.config.secrets import SecretReader
 from dispatcher.config.sources import SourceReader
 from dispatcher.config.validation import validated_frame, validated_items, validated_sources
 from dispatcher.core.calls import Api
-from dispatcher.core.dispatch import ID_LENGTH
-from dispatcher.core.rendering import USER_DATA_LIMIT, render_user_data
-from dispatcher.core.rules import Existing, MatchMode, OnUncertain, Rule, RuleSet, WorkflowAction
+from dispatcher.core.rules import Existing, MatchMode, OnUncertain, Rule, RuleSet
 from dispatcher.core.settings import (
     BucketSettings,
     LedgerSettings,
@@ -21,7 +20,6 @@ from dispatcher.core.settings import (
     Settings,
     UncertainSettings,
 )
-from dispatcher.core.templates import ObjectFields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,11 +28,11 @@ if TYPE_CHECKING:
     from dispatcher.config.document import Node
     from dispatcher.config.problems import Faults, Path
     from dispatcher.core.location import Location
+    from dispatcher.core.ratelimit import Rate
+    from dispatcher.core.rules import Action
 
 LEDGER_FILE = "oss-dispatcher.db"
 _SQLITE = "sqlite:///"
-_LAST_ATTEMPT = 999
-"""The attempt whose id is as long as any that will be seen."""
 
 
 def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) -> Settings:
@@ -48,7 +46,7 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
     credentials = secrets.credentials(frame.credentials, ("credentials",))
     settled = resolver.buckets(buckets, places, frame, secrets)
     resolver.check_names()
-    resolved = resolver.rules(rules, places)
+    resolved = resolver.rules(rules, places, settled)
     written = validated_sources(root, faults)
     reader = SourceReader(root, file.parent, places.names.buckets, secrets, faults)
     http = reader.http(frame.http, written)
@@ -63,11 +61,7 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
         credentials=credentials,
         poll=poll,
         overlap=OverlapPolicy(frame.overlap),
-        rates={
-            Api.START_WORKFLOW: frame.limits.start_workflow,
-            Api.LIST_WORKFLOW_TASKS: frame.limits.list_workflow_tasks,
-            Api.GET_WORKFLOW_TASK: frame.limits.get_workflow_task,
-        },
+        rates=_rates(frame.limits),
         concurrent_calls=frame.limits.concurrent_calls,
         not_started_codes=frozenset(frame.limits.not_started_codes),
         call_timeout=frame.limits.call_timeout,
@@ -78,6 +72,19 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
         http=http,
         imm=None if frame.imm is None else imm_settings(frame.imm),
     )
+
+
+def _rates(limits: models.LimitsModel) -> dict[Api, Rate]:
+    return {
+        Api.START_WORKFLOW: limits.start_workflow,
+        Api.LIST_WORKFLOW_TASKS: limits.list_workflow_tasks,
+        Api.GET_WORKFLOW_TASK: limits.get_workflow_task,
+        Api.SUBMIT_MEDIA_PRODUCING_JOB: limits.submit_media_producing_job,
+        Api.LIST_MEDIA_PRODUCING_JOBS: limits.list_media_producing_jobs,
+        Api.GET_MEDIA_PRODUCING_JOB: limits.get_media_producing_job,
+        Api.REGISTER_MEDIA_INFO: limits.register_media_info,
+        Api.GET_MEDIA_INFO: limits.get_media_info,
+    }
 
 
 class _Resolver:
@@ -168,27 +175,21 @@ class _Resolver:
                     ("rules", place, key), f"{word!r} is already the {key} of the rule in {line}; write another one"
                 )
 
-    def rules(self, found: Mapping[int, models.RuleModel], places: Places) -> list[Rule]:
+    def rules(
+        self, found: Mapping[int, models.RuleModel], places: Places, buckets: Mapping[str, BucketSettings]
+    ) -> list[Rule]:
         """Return the rules whose parts are all known."""
+        check = ActionCheck(self._root, buckets, self._faults)
+        check.check_choices()
         rules: list[Rule] = []
         for place, model in found.items():
-            parsed = places.inputs.get(place)
-            if parsed is None:
+            parsed, action = places.inputs.get(place), action_of(model)
+            if parsed is None or action is None:
                 continue
-            rule = _rule(model, parsed.location)
-            self._check_user_data(rule, place)
+            rule = _rule(model, parsed.location, action)
+            check.check(rule, place)
             rules.append(rule)
         return rules
-
-    def _check_user_data(self, rule: Rule, place: int) -> None:
-        sample = ObjectFields(rule.input.bucket, "a.mp4", "0" * 32, 1, rule.id, "a" * ID_LENGTH)
-        size = len(render_user_data(rule.action.user_data, sample, _LAST_ATTEMPT).encode())
-        if size > USER_DATA_LIMIT:
-            self._fault(
-                ("rules", place, "workflow", "user_data"),
-                f"this is {size} bytes with the dispatch id, and the service takes {USER_DATA_LIMIT};"
-                f" shorten it by {size - USER_DATA_LIMIT} bytes or more",
-            )
 
     def ledger_url(self, written: str | None, env: Mapping[str, str]) -> str:
         """Return the SQLAlchemy URL of the ledger, with an absolute path."""
@@ -209,15 +210,14 @@ class _Resolver:
         return f"{_SQLITE}{(self._file.parent / name).absolute()}"
 
 
-def _rule(model: models.RuleModel, location: Location) -> Rule:
-    workflow = model.workflow
+def _rule(model: models.RuleModel, location: Location, action: Action) -> Rule:
     existing = model.existing
     return Rule(
         id=model.id or model.name,
         name=model.name,
         input=location,
         extensions=model.extensions,
-        action=WorkflowAction(workflow.id, workflow.media_url, workflow.skip_input_verification, workflow.user_data),
+        action=action,
         was=tuple(model.was),
         match=MatchMode(model.match or "documented"),
         match_written=model.match is not None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from io import StringIO
 from typing import TYPE_CHECKING, assert_never
 
@@ -11,6 +10,8 @@ from ruamel.yaml import YAML
 
 from dispatcher.config.showing_imm import imm_statements, shown_imm
 from dispatcher.config.showing_sources import Json, shown_credentials, shown_source
+from dispatcher.core.needs import apis_needed
+from dispatcher.core.parameters import masked
 from dispatcher.core.quantities import format_duration, format_monthly, format_rate
 from dispatcher.core.rules import EditingAction, WorkflowAction
 from dispatcher.core.settings import SmqSettings
@@ -26,7 +27,6 @@ _QUEUE_ACTIONS = (
     "mns:BatchDeleteMessage",
     "mns:ChangeMessageVisibility",
 )
-_IMS_ACTIONS = ("ice:StartWorkflow", "ice:ListWorkflowTasks", "ice:GetWorkflowTask")
 
 
 def effective(settings: Settings) -> Json:
@@ -103,7 +103,7 @@ def policy(settings: Settings) -> Json:
         # SQS is granted at AWS, and what is pushed to us needs no permission of ours.
         if isinstance(source, SmqSettings):
             statements.append(_allow(list(_QUEUE_ACTIONS), [f"acs:mns:*:*:/queues/{source.queue}/messages"]))
-    statements.append(_allow(list(_IMS_ACTIONS), ["*"]))
+    statements.append(_allow([f"ice:{api}" for api in apis_needed(settings.rules.rules)], ["*"]))
     if settings.imm is not None:
         statements += imm_statements(settings.imm)
     return {"Version": "1", "Statement": statements}
@@ -173,9 +173,25 @@ def _action(action: Action) -> Json:
             }
             return {"workflow": workflow}
         case EditingAction():
-            return {"editing": {name: value for name, value in asdict(action).items() if value is not None}}
+            return {"editing": {name: value for name, value in _editing(action).items() if value is not None}}
         case _:
             assert_never(action)
+
+
+def _editing(action: EditingAction) -> Json:
+    return {
+        "template": action.template_id,
+        "project": action.project_id,
+        "timeline": action.timeline,
+        "clips_param": action.clips_param,
+        "output_media_config": masked(action.output_media_config),
+        "output_media_target": str(action.output_media_target),
+        "editing_produce_config": action.editing_produce_config,
+        "media_metadata": action.media_metadata,
+        "project_metadata": action.project_metadata,
+        "source": action.source,
+        "user_data": action.user_data,
+    }
 
 
 def _extensions(rule: Rule) -> object:

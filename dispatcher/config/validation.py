@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from dispatcher.config import imm_models, models, source_models
 from dispatcher.config.document import Node
+from dispatcher.config.editing_models import EditingModel
+from dispatcher.config.fields import FaultWithinError
 from dispatcher.config.strict import CredentialsModel
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 
-LATER = "is not supported in this version of oss-dispatcher; take it out"
-_LATER_KEYS = {"editing", "SubmitMediaProducingJob"}
-_LATER_WORDS = {"input_type": {"media"}}
 _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     (): models.ConfigModel,
     ("buckets",): models.BucketModel,
@@ -38,6 +37,7 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("sources", "credentials"): CredentialsModel,
     ("rules",): models.RuleModel,
     ("rules", "workflow"): models.WorkflowModel,
+    ("rules", "editing"): EditingModel,
     ("limits",): models.LimitsModel,
     ("uncertain",): models.UncertainModel,
     ("ledger",): models.LedgerModel,
@@ -65,10 +65,8 @@ def validated(model: type[M], node: Node, path: Path, root: Node, faults: Faults
     try:
         return model.model_validate(node.plain())
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        for detail in details:
-            if not _follows_from_another(detail, details):
-                _add(detail, path, root, faults, _keys(model))
+        for detail in error.errors(include_url=False):
+            _add(detail, path, root, faults, _keys(model))
         return None
 
 
@@ -152,37 +150,16 @@ def _check_list(root: Node, key: str, faults: Faults) -> None:
         faults.add(node.origin, (key,), f"write a list: each of the {key} begins with `- {first}:`")
 
 
-def _follows_from_another(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Tell whether the complaint only follows from a key that this version does not support."""
-    for other in details:
-        later = _later(other) is not None
-        if not later or other is detail:
-            continue
-        if other["loc"][-1:] == ("editing",) and detail["type"] == "missing" and detail["loc"][-1:] == ("workflow",):
-            return True
-    return False
-
-
-def _later(detail: ErrorDetails) -> str | None:
-    """Return what was written, if it is a part of the product that this version does not bring."""
-    key = str(detail["loc"][-1]) if detail["loc"] else ""
-    if detail["type"] == "extra_forbidden" and key in _LATER_KEYS:
-        return f"`{key}`"
-    if detail["type"] == "literal_error" and str(detail["input"]) in _LATER_WORDS.get(key, ()):
-        return f"`{key}: {detail['input']}`"
-    return None
-
-
 def _add(detail: ErrorDetails, path: Path, root: Node, faults: Faults, known: tuple[str, ...]) -> None:
     loc = (*path, *detail["loc"])
-    node = root.at(loc)
+    cause = detail.get("ctx", {}).get("error")
+    within = cause.path if isinstance(cause, FaultWithinError) else ()
+    node = root.at((*loc, *within))
     if node.broken:
         return
-    later = _later(detail)
     if len(detail["loc"]) != 1:
         known = keys_of(loc[:-1])
-    message = f"{later} {LATER}" if later is not None else _message(detail, loc, node, known)
-    faults.add(node.origin, loc, message)
+    faults.add(node.origin, (*loc, *within), _message(detail, loc, node, known))
 
 
 _ADVICE = {
@@ -196,7 +173,7 @@ def _message(detail: ErrorDetails, loc: Path, node: Node, known: tuple[str, ...]
         case "extra_forbidden":
             message = _unknown_key(str(loc[-1]), known)
         case "missing":
-            message = "this key is missing" + (" (a workflow id)" if loc[-1] == "workflow" else "; write it here")
+            message = "this key is missing; write it here"
         case "string_type":
             message = _not_text(loc, node)
         case "literal_error":

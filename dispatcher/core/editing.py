@@ -7,21 +7,16 @@ judged as far as they are known, and a rendered call, where nothing waits any mo
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from dispatcher.core.location import parse_oss_host
-from dispatcher.core.printable import printable
+from dispatcher.core.media_urls import elsewhere, known_text, not_on_oss
 from dispatcher.core.rules import EditingAction, OutputMediaTarget
-from dispatcher.core.settings import OTHER_STORE_REGION
 from dispatcher.core.templates import Template
 from dispatcher.core.unsendable import LimitBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-
-    from dispatcher.core.calls import Endpoint
 
 SIDE = (128, 4096)
 """Pixels that the output may be wide, and high."""
@@ -34,9 +29,6 @@ TRACKS = 100
 
 _OUTPUT = "output_media_config"
 _NUMBERS = {"Width": (SIDE, "pixels"), "Height": (SIDE, "pixels"), "Bitrate": (BITRATE, "kbit/s")}
-_SCHEMES = ("oss://", "http://", "https://")
-_URL = re.compile(r"(?P<scheme>oss|https?)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
-_OSS_FORM = "http://BUCKET.oss-REGION.aliyuncs.com/KEY"
 
 
 def resolved(action: EditingAction, change: Callable[[object], object]) -> EditingAction:
@@ -54,15 +46,6 @@ def resolved(action: EditingAction, change: Callable[[object], object]) -> Editi
         media_metadata=changed(action.media_metadata),
         project_metadata=changed(action.project_metadata),
     )
-
-
-def service_region(endpoint: Endpoint) -> str | None:
-    """Return the region of the service behind an endpoint, None where nothing tells.
-
-    For a bucket on another store the region of its endpoint may be one by custom of S3 software.
-    """
-    by_custom = endpoint.region == OTHER_STORE_REGION and endpoint.region not in endpoint.url
-    return None if by_custom else endpoint.region
 
 
 def broken_limits(action: EditingAction, region: str | None, regions: Mapping[str, str]) -> Iterator[LimitBroken]:
@@ -124,7 +107,7 @@ def _destination(action: EditingAction) -> Iterator[LimitBroken]:
     output = action.output_media_config
     match action.output_media_target:
         case OutputMediaTarget.OSS_OBJECT:
-            fault = _missing(output, "MediaURL") or _not_on_oss(output["MediaURL"])
+            fault = _missing(output, "MediaURL") or not_on_oss(output["MediaURL"])
             if fault is not None:
                 yield LimitBroken((_OUTPUT, "MediaURL"), fault)
         case OutputMediaTarget.VOD_MEDIA:
@@ -132,7 +115,7 @@ def _destination(action: EditingAction) -> Iterator[LimitBroken]:
                 ("StorageLocation", "://", "write only the host, such as outin-1.oss-cn-shanghai.aliyuncs.com"),
                 ("FileName", "/", "a file name has no folders; write for example '{stem}-{dispatch_id}.mp4'"),
             ):
-                fault = _missing(output, name) or (advice if unfit in _literals(output[name]) else None)
+                fault = _missing(output, name) or (advice if unfit in known_text(output[name]) else None)
                 if fault is not None:
                     yield LimitBroken((_OUTPUT, name), fault)
         case OutputMediaTarget.S3:
@@ -149,66 +132,25 @@ def _missing(output: Mapping[str, object], name: str) -> str | None:
     return "this text is missing; the output needs it (see output_media_target)"
 
 
-def _literals(value: object) -> str:
-    """Return what is known of a text: all of it, or what stands around its placeholders."""
-    return "\0".join(value.literals) if isinstance(value, Template) else str(value)
-
-
-def _not_on_oss(value: object) -> str | None:
-    """Return why the service would not write to this URL, None if it would or is not known yet."""
-    text = _literals(value)
-    url = _URL.fullmatch(text)
-    if url is None:
-        head, waits, _ = text.partition("\0")
-        unknown = waits and any(scheme.startswith(head.lower()) for scheme in _SCHEMES)
-        return None if unknown else f"this is no URL of an OSS object; write for example {_OSS_FORM}"
-    web = url["scheme"].lower() != "oss"
-    if web and any(mark in text for mark in "?#"):
-        return f"a ? or # ends the path of an http URL; take it out, or write {_OSS_FORM} with the name alone"
-    if "\0" in url["authority"]:
-        return None
-    if url["rest"] in ("", "/") or url["rest"].endswith("/"):
-        return f"this names no object; write for example {_OSS_FORM}"
-    return _not_written_to(url["authority"], web=web)
-
-
-def _not_written_to(authority: str, *, web: bool) -> str | None:
-    host = parse_oss_host(_host(authority))
-    if web and (host is None or host.bucket is None):
-        return f"the service writes to OSS itself, not to other stores, custom domains or a CDN; write {_OSS_FORM}"
-    if host is not None and host.region is None:
-        return f"the service does not write through OSS's acceleration; write {_OSS_FORM}"
-    return None
-
-
 # -- regions --------------------------------------------------------------------------------------
 
 
 def _elsewhere(action: EditingAction, region: str, regions: Mapping[str, str]) -> Iterator[LimitBroken]:
     """Yield what names a bucket in another region than the service's."""
-    for path, text in _urls(action):
-        url = _URL.fullmatch(text)
-        if url is None or "\0" in url["authority"]:
-            continue
-        authority = url["authority"]
-        host = parse_oss_host(_host(authority))
-        there = host.region if host is not None else regions.get(authority) or regions.get(_host(authority))
-        if there is not None and there != region:
-            yield LimitBroken(
-                path,
-                f"{printable(authority)} lies in {there}, and this rule calls the service in {region};"
-                " what a job reads and writes must be in the service's region",
-            )
+    for path, value in _urls(action):
+        fault = elsewhere(value, region, regions)
+        if fault is not None:
+            yield LimitBroken(path, fault)
 
 
-def _urls(action: EditingAction) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _urls(action: EditingAction) -> Iterator[tuple[tuple[str | int, ...], object]]:
     """Yield every text that may name an object, as far as it is known."""
     output = action.output_media_config
     match action.output_media_target:
         case OutputMediaTarget.OSS_OBJECT:
-            yield (_OUTPUT, "MediaURL"), _literals(output.get("MediaURL"))
+            yield (_OUTPUT, "MediaURL"), output.get("MediaURL")
         case OutputMediaTarget.VOD_MEDIA:
-            yield (_OUTPUT, "StorageLocation"), f"http://{_literals(output.get('StorageLocation'))}"
+            yield (_OUTPUT, "StorageLocation"), f"http://{known_text(output.get('StorageLocation'))}"
         case OutputMediaTarget.S3:
             pass
         case _:
@@ -217,10 +159,10 @@ def _urls(action: EditingAction) -> Iterator[tuple[tuple[str | int, ...], str]]:
     yield from _texts(action.clips_param, ("clips_param",))
 
 
-def _texts(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _texts(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], object]]:
     match value:
         case str() | Template():
-            yield path, _literals(value)
+            yield path, value
         case dict():
             for name, inner in value.items():
                 yield from _texts(inner, (*path, name))
@@ -229,7 +171,3 @@ def _texts(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[s
                 yield from _texts(inner, (*path, place))
         case _:
             return
-
-
-def _host(authority: str) -> str:
-    return authority.lower().partition(":")[0]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.calls import EditingCall, RegisterCall, WorkflowCall
 from dispatcher.core.dispatch import attempt_token
-from dispatcher.core.editing import broken_limits, resolved, service_region
+from dispatcher.core.editing import broken_limits, resolved
+from dispatcher.core.media_urls import not_registrable, service_region
 from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
 from dispatcher.core.templates import ObjectFields, parse_template, render_value
 from dispatcher.core.unsendable import USER_DATA_LIMIT, LimitBroken, UserDataTooLong
@@ -63,12 +64,14 @@ def render_call(  # noqa: PLR0913 - the object's fields are one flat list, by ke
 
 def _workflow_call(
     action: WorkflowAction, endpoint: Endpoint, fields: ObjectFields, user_data: str, input_media_id: str | None
-) -> WorkflowCall | RegisterCall:
+) -> WorkflowCall | RegisterCall | LimitBroken:
     media_url = parse_template(action.media_url).render(fields)
     if action.input_type is InputType.OSS:
         task_input = {"Type": "OSS", "Media": media_url}
     elif input_media_id is not None:
         task_input = {"Type": "Media", "Media": input_media_id}
+    elif (fault := not_registrable(media_url)) is not None:
+        return LimitBroken(("media_url",), fault)
     else:
         token = uuid.uuid5(_REGISTRATIONS, fields.dispatch_id).hex
         return RegisterCall(endpoint, media_url, token, _json({ID_FIELD: fields.dispatch_id}))

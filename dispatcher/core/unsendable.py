@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
+from dispatcher.core.calls import RegisterCall
 from dispatcher.core.dispatch import StateReason
 
 if TYPE_CHECKING:
+    from dispatcher.core.calls import Call
     from dispatcher.core.rules import Rule
 
 USER_DATA_LIMIT = 512
 """Bytes of UTF-8 that the service takes as UserData (StartWorkflow, SubmitMediaProducingJob)."""
+_REGISTERING_LIMIT = 1024
+
+
+def user_data_limit(call: Call) -> int:
+    """Return the bytes of UserData that the service takes of such a call."""
+    return _REGISTERING_LIMIT if isinstance(call, RegisterCall) else USER_DATA_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dispatcher.core.calls import Api, Endpoint
 from dispatcher.core.extensions import ANY, ExtensionSet
 from dispatcher.core.location import Location
 from dispatcher.core.ratelimit import Rate
-from dispatcher.core.rules import Existing, MatchMode, OnUncertain
+from dispatcher.core.rules import Existing, MatchMode, OnUncertain, WorkflowAction
 from dispatcher.core.settings import Addressing, Credentials, OverlapPolicy, Secret, Settings
 from dispatcher.errors import ConfigError, ExitCode
 
@@ -65,7 +65,7 @@ def test_four_lines_are_enough(folder: Path) -> None:
     (rule,) = settings.rules.rules
     bucket = settings.buckets["my-media"]
     assert rule.input == Location("my-media", "incoming/")
-    assert (rule.id, rule.action.workflow_id) == ("transcode", "f0e54971ecbffd472190")
+    assert (rule.id, rule.workflow_id) == ("transcode", "f0e54971ecbffd472190")
     assert bucket.endpoint == "https://s3.oss-cn-hangzhou.aliyuncs.com"
     assert (bucket.addressing, bucket.on_oss) == (Addressing.VIRTUAL, True)
     assert bucket.ims == Endpoint("cn-hangzhou", "https://ice.cn-hangzhou.aliyuncs.com")
@@ -75,6 +75,11 @@ def test_four_lines_are_enough(folder: Path) -> None:
         Api.START_WORKFLOW: Rate(10),
         Api.LIST_WORKFLOW_TASKS: Rate(5),
         Api.GET_WORKFLOW_TASK: Rate(5),
+        Api.SUBMIT_MEDIA_PRODUCING_JOB: Rate(25),
+        Api.LIST_MEDIA_PRODUCING_JOBS: Rate(5),
+        Api.GET_MEDIA_PRODUCING_JOB: Rate(5),
+        Api.REGISTER_MEDIA_INFO: Rate(10),
+        Api.GET_MEDIA_INFO: Rate(5),
     }
     assert (settings.call_timeout, settings.drain_timeout) == (timedelta(seconds=10), timedelta(seconds=30))
     assert settings.ledger.url == f"sqlite:///{folder}/oss-dispatcher.db"
@@ -114,9 +119,12 @@ never_trigger: [out/, "oss://x/y"]
     assert (rule.exclude, rule.min_size, rule.settle) == (("**/.tmp/**",), 0, timedelta(minutes=5))
     assert rule.existing == Existing(dispatch=True, since=datetime(2026, 1, 1, tzinfo=UTC))
     assert (rule.budget, rule.on_uncertain) == (None, OnUncertain.HOLD)
-    assert rule.action.media_url == "oss://other/{key}"
-    assert rule.action.skip_input_verification
-    assert rule.action.user_data == {"NotifyAddress": "https://cb.example.com/{rule}", "n": [1, True, None]}
+    assert rule.action == WorkflowAction(
+        "w",
+        "oss://other/{key}",
+        skip_input_verification=True,
+        user_data={"NotifyAddress": "https://cb.example.com/{rule}", "n": [1, True, None]},
+    )
     assert settings.rules.never_trigger == (Location("m", "out/"), Location("x", "y"))
 
 
@@ -198,7 +206,7 @@ rules:
     settings = read(folder, text, PLACE="a: b '", WORKFLOW="123", SIZE="5")
     (rule,) = settings.rules.rules
     assert (rule.name, rule.input.prefix) == ("plain", "a: b '/")
-    assert (rule.action.workflow_id, rule.min_size) == ("123", 5)
+    assert (rule.workflow_id, rule.min_size) == ("123", 5)
 
 
 def test_an_escaped_variable_is_text(folder: Path) -> None:
@@ -230,7 +238,7 @@ def test_the_environment_replaces_values(folder: Path) -> None:
     )
     assert (settings.concurrent_calls, settings.rates[Api.START_WORKFLOW]) == (4, Rate(2))
     assert settings.overlap is OverlapPolicy.DENY
-    assert settings.rules.rules[0].action.workflow_id == "12345"
+    assert settings.rules.rules[0].workflow_id == "12345"
     assert [place.prefix for place in settings.rules.never_trigger] == ["out/", "tmp/"]
 
 
@@ -342,7 +350,7 @@ limit: {}
         ("id: 1e5", 'quote it: "1e5"'),
         ("id: ''", "empty"),
         ("was: [transcode]", "still exists"),
-        ("editing: {}", "not supported in this version"),
+        ("editing: {project: p, output_media_config: {MediaURL: 'oss://o/{key}'}}", "workflow is written too"),
         ("name: other", "written before, in line 2"),
     ],
 )
@@ -357,7 +365,7 @@ def test_a_wrong_key_of_a_rule_says_what_to_write(folder: Path, line: str, said:
     ("workflow", "said"),
     [
         ("{}", "id: this key is missing"),
-        ("{id: w, input_type: media}", "not supported in this version"),
+        ("{id: w, input_type: file}", "'oss' or 'media'"),
         ("{id: w, media_url: 'oss://{bukket}/{key}'}", "{bucket}"),
         ("{id: w, user_data: {a: '{'}}", "{{"),
         ("{id: w, user_data: {a: .nan}}", "NaN"),
@@ -397,7 +405,7 @@ def test_user_data_is_measured_with_the_longest_id(folder: Path) -> None:
         ("buckets: [{name: my-media, endpoint: 'http://h/path'}]\n", "take out the path"),
         ("buckets: [{name: my-media, hosts: ['http://h/']}]\n", "only the host name"),
         ("buckets: [{name: other, endpoint: 'http://127.0.0.1:1'}]\n", "ims: {endpoint"),
-        ("limits: {SubmitMediaProducingJob: 25/s}\n", "not supported in this version"),
+        ("limits: {SubmitMediaProducingJobs: 25/s}\n", "did you mean `SubmitMediaProducingJob`"),
         ("limits: {StartWorkflow: 10}\n", "10/s"),
         ("limits: {concurrent_calls: 0}\n", "from 1 to 256"),
         ("limits: [1]\n", "keys and values"),
@@ -475,7 +483,7 @@ def test_a_file_that_cannot_be_read(folder: Path) -> None:
 def test_yaml_is_version_1_2(folder: Path) -> None:
     text = "rules:\n  - {name: no, input: 'http://m.oss-cn-x.aliyuncs.com/a/', workflow: 2026-01-01}\n"
     (rule,) = read(folder, text).rules.rules
-    assert (rule.name, rule.action.workflow_id) == ("no", "2026-01-01")
+    assert (rule.name, rule.workflow_id) == ("no", "2026-01-01")
 
 
 def test_thousands_of_equal_mistakes_are_cut_short(folder: Path) -> None:

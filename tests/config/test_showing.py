@@ -28,10 +28,22 @@ rules:
     input: "oss://local/"
     workflow: {id: "true", media_url: "oss://m/{key}", user_data: {a: "$${{v}} {{ {key}", b: [1, 1.5, null, true, "1"]}}
     existing: {since: 2026-01-01T08:00:00+08:00}
-limits: {StartWorkflow: 100/h, ListWorkflowTasks: 7/m, not_started_codes: [X.Y]}
+  - name: cut
+    input: "oss://a/cut/"
+    editing:
+      timeline: '{"VideoTracks":[{"n":1.5,"MediaURL":"{url}","t":"$${{v}} {{","off":false,"x":null}]}'
+      output_media_config: {MediaURL: "http://a.oss-cn-x.aliyuncs.com/out/{key}", Width: 128}
+      user_data: {a: "1e5"}
+  - name: filed
+    input: "oss://a/media/"
+    workflow: {id: w, input_type: media}
+limits: {StartWorkflow: 100/h, SubmitMediaProducingJob: 1/s, ListWorkflowTasks: 7/m, not_started_codes: [X.Y]}
 sources: [{type: poll, every: 90s, requests: 123457/month}]
 never_trigger: [out/]
 """
+
+
+EDITING = {"project": "p", "output_media_config": {"MediaURL": "oss://o/{key}"}}
 
 
 def plain(text: str) -> object:
@@ -57,6 +69,9 @@ def test_the_committed_schema_is_that_of_the_models() -> None:
         {"rules": [{"name": "a", "input": "x", "workflow": 5}]},
         {"rules": [{"name": "a", "input": "x", "workflow": {"id": "w", "extra": 1}}]},
         {"rules": [{"name": "a", "input": "x", "workflow": "w", "extensions": [".mp4"]}]},
+        {"rules": [{"name": "a", "input": "x", "workflow": "w", "editing": EDITING}]},
+        {"rules": [{"name": "a", "input": "x", "editing": {**EDITING, "template": "t"}}]},
+        {"rules": [{"name": "a", "input": "x", "editing": {"project": "p"}}]},
         {"rules": [{"name": "a", "input": "x", "workflow": "w"}], "version": 2},
         {"rules": [{"name": "a", "input": "x", "workflow": "w"}], "unknown": 2},
     ],
@@ -108,6 +123,27 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
     assert not any(word in shown for word in ("hunter2", "hunter3", "LTAI"))
 
 
+def test_secrets_of_an_s3_output_are_masked(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "rules:\n  - name: a\n    input: oss://m.oss-cn-x.aliyuncs.com/in/\n    editing:\n"
+        "      project: p\n      output_media_target: S3\n"
+        "      output_media_config: {Bucket: b, AccessKeyId: LTAI, AccessKeySecret: hunter2}\n",
+        "utf-8",
+    )
+    shown = dump_effective(load(file, {}))
+    assert "Bucket: b" in shown
+    assert not any(word in shown for word in ("hunter2", "LTAI"))
+
+
+def test_the_policy_asks_only_for_the_calls_of_the_rules(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    rule = f"{{name: a, input: 'oss://m.oss-cn-x.aliyuncs.com/', editing: {json.dumps(EDITING)}}}"
+    file.write_text(f"rules: [{rule}]\n", "utf-8")
+    assert "ice:SubmitMediaProducingJob" in dump_policy(load(file, {}))
+    assert "Workflow" not in dump_policy(load(file, {}))
+
+
 def test_the_policy_allows_exactly_what_is_used(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(TRICKY, "utf-8")
@@ -119,16 +155,25 @@ def test_the_policy_allows_exactly_what_is_used(tmp_path: Path) -> None:
                 "Effect": "Allow",
                 "Action": ["oss:ListObjects"],
                 "Resource": ["acs:oss:*:*:a"],
-                "Condition": {"StringLike": {"oss:Prefix": ["in/${x} é: '#*", "x*"]}},
+                "Condition": {"StringLike": {"oss:Prefix": ["cut/*", "in/${x} é: '#*", "media/*", "x*"]}},
             },
             {
                 "Effect": "Allow",
                 "Action": ["oss:GetObject"],
-                "Resource": ["acs:oss:*:*:a/in/${x} é: '#*", "acs:oss:*:*:a/x*"],
+                "Resource": [f"acs:oss:*:*:a/{root}*" for root in ("cut/", "in/${x} é: '#", "media/", "x")],
             },
             {
                 "Effect": "Allow",
-                "Action": ["ice:StartWorkflow", "ice:ListWorkflowTasks", "ice:GetWorkflowTask"],
+                "Action": [
+                    "ice:StartWorkflow",
+                    "ice:ListWorkflowTasks",
+                    "ice:GetWorkflowTask",
+                    "ice:SubmitMediaProducingJob",
+                    "ice:ListMediaProducingJobs",
+                    "ice:GetMediaProducingJob",
+                    "ice:RegisterMediaInfo",
+                    "ice:GetMediaInfo",
+                ],
                 "Resource": ["*"],
             },
         ],
