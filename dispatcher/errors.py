@@ -88,6 +88,10 @@ class BucketMissingError(DispatcherError):
     """When, by the store's clock, if it said so."""
 
 
+class InventoryError(ServiceUnavailableError):
+    """An inventory of a bucket cannot be read: a file is missing, damaged, or not what the manifest says."""
+
+
 class QueueError(ServiceUnavailableError):
     """A queue does not answer, or answers with a failure; its messages stay where they are."""
 

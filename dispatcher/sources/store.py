@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 import urllib3
@@ -34,6 +34,7 @@ _READ_SECONDS = 30.0
 ATTEMPTS = 4
 _LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes. 1,000 entries with keys of 1,024 bytes, each byte spelled with three, are about 4 MiB."""
+_CHUNK = 256 * 1024
 _UNRESERVED = "-_.~"
 _NO_BUCKET = b"<Code>NoSuchBucket</Code>"
 
@@ -139,15 +140,55 @@ class StoreBucket(ABC):
             growing=headers.get("x-oss-object-type") == "Appendable" and "x-oss-sealed-time" not in headers,
         )
 
+    def download(self, key: str, to: IO[bytes], stop: threading.Event) -> bool:
+        """Write an object's bytes, as they are stored, to a seekable file; tell whether there is such an object.
+
+        After a failure it begins anew, a few times. Raises DispatcherError.
+        """
+        target = f"{self._path}/" + quote(encode_key(key), safe=_UNRESERVED + "/")
+        status, body = self._retrying(stop)(self._download_once, target, to, stop)
+        if status == HTTPStatus.NOT_FOUND and _NO_BUCKET not in body:
+            return False
+        if status != HTTPStatus.OK:
+            raise refusal(self.bucket, "reading an object of", status, body)
+        return True
+
+    def _download_once(self, target: str, to: IO[bytes], stop: threading.Event) -> tuple[int, bytes]:
+        where = f"reading an object of bucket {self.bucket.name} at {self.bucket.endpoint} failed"
+        to.seek(0)
+        to.truncate()
+        try:
+            response = self._pool.urlopen(
+                "GET", target, headers=self._sign("GET", target), preload_content=False, redirect=False
+            )
+            try:
+                if response.status != HTTPStatus.OK:
+                    self._refuse_passing(response.status, where)
+                    return response.status, response.read(_LARGEST_ANSWER)
+                for chunk in response.stream(_CHUNK, decode_content=False):
+                    if stop.is_set():
+                        raise _PassingError(f"{where}: it was asked to stop", hint="run it again to go on")
+                    to.write(chunk)
+            finally:
+                response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise _PassingError(
+                f"{where}: no complete answer ({type(error).__name__})",
+                hint="check the endpoint and the network, then run it again",
+            ) from error
+        return HTTPStatus.OK, b""
+
     def _ask(self, method: str, target: str, doing: str, stop: threading.Event) -> tuple[int, Mapping[str, str], bytes]:
-        retrying = Retrying(
+        return self._retrying(stop)(self._ask_once, method, target, doing)
+
+    def _retrying(self, stop: threading.Event) -> Retrying:
+        return Retrying(
             stop=stop_after_attempt(self.attempts) | stop_when_event_set(stop),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             sleep=sleep_using_event(stop),
             retry=retry_if_exception_type(_PassingError),
             reraise=True,
         )
-        return retrying(self._ask_once, method, target, doing)
 
     def _ask_once(self, method: str, target: str, doing: str) -> tuple[int, Mapping[str, str], bytes]:
         where = f"{doing} bucket {self.bucket.name} at {self.bucket.endpoint} failed"
@@ -167,11 +208,13 @@ class StoreBucket(ABC):
             ) from error
         if len(body) > _LARGEST_ANSWER:
             raise ListingError(f"{where}: the answer is larger than 16 MiB", hint="check that this is an S3 endpoint")
-        if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise _PassingError(
-                f"{where}: HTTP {response.status}", hint="the store is busy or down; the next pass tries again"
-            )
+        self._refuse_passing(response.status, where)
         return response.status, response.headers, body
+
+    @staticmethod
+    def _refuse_passing(status: int, where: str) -> None:
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _PassingError(f"{where}: HTTP {status}", hint="the store is busy or down; the next pass tries again")
 
     def _keys(self) -> tuple[str, str, str | None]:
         """Return the access key's id and secret, and the security token. Raises BucketDeniedError without a key."""
