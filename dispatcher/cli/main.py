@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from dispatcher import __version__
-from dispatcher.cli import configuration, database, dispatches, events, quarantine, rules
+from dispatcher.cli import batches, configuration, database, dispatches, events, jobs, quarantine, rules
 from dispatcher.cli.checking import check
 from dispatcher.cli.demo import demo
 from dispatcher.cli.explaining import explain
@@ -111,6 +111,8 @@ app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(rules.app, name="rules")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(events.app, name="events")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(batches.app, name="batches")
 app.add_typer(configuration.app, name="config")
 app.add_typer(database.app, name="db")
 

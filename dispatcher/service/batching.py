@@ -6,6 +6,7 @@ unknown is looked for in the project's list; it is repeated only after several c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,6 +35,7 @@ CALLS = 3
 """Calls of one `create` that may be made, each after the proven absence of the one before."""
 PAUSES = (5.0, 10.0, 20.0)
 """Seconds before each listing that must not show the batch: a new one may be listed late."""
+_REGION = re.compile(r"[a-z0-9-]+")
 
 
 class Creating(Protocol):
@@ -93,9 +95,7 @@ def plan_batch(settings: Settings, rule_id: str | None, written: WrittenBatch | 
     file = WrittenBatch() if written is None else written
     place, region = _input(settings, rule_id, file)
     imm = settings.imm
-    project = file.project or (imm and imm.project)
-    if not project:
-        raise ConfigError("no IMM project is named", hint="write imm: {project: NAME}, or project: in the batch file")
+    project = project_of(settings, file.project)
     actions = file.actions if file.actions is not None else (imm.actions if imm is not None else ())
     if not actions:
         raise ConfigError(
@@ -151,6 +151,31 @@ def imm_endpoint(settings: Settings, region: str) -> Endpoint:
     """Return where calls of IMM go: the configured endpoint, by default that of the region."""
     written = settings.imm.endpoint if settings.imm is not None else None
     return Endpoint(region, written or f"https://imm.{region}.aliyuncs.com")
+
+
+def endpoint_in(settings: Settings, region: str | None) -> Endpoint:
+    """Return where calls go that name no bucket: in this region, by default in that of the rules' buckets on OSS.
+
+    Raises UsageError where the region has to be named.
+    """
+    there = [settings.buckets[bucket] for bucket in settings.rules.buckets()]
+    regions = sorted({bucket.region for bucket in there if bucket.on_oss})
+    if region is None and len(regions) != 1:
+        known = f"one of {', '.join(regions)}" if regions else "for example cn-hangzhou"
+        raise UsageError("in which region? the rules do not tell", hint=f"name it with --region: {known}")
+    if region is not None and not _REGION.fullmatch(region):
+        raise UsageError(f"--region {region}: no region", hint="write for example cn-hangzhou")
+    return imm_endpoint(settings, regions[0] if region is None else region)
+
+
+def project_of(settings: Settings, written: str | None) -> str:
+    """Return the project that was written, by default that of `imm:`. Raises ConfigError if there is none."""
+    project = written or (settings.imm.project if settings.imm is not None else None)
+    if not project:
+        raise ConfigError(
+            "no IMM project is named", hint="write imm: {project: NAME}, project: in the batch file, or --project NAME"
+        )
+    return project
 
 
 def _notes(request: BatchRequest, rule_id: str | None) -> Iterator[str]:
