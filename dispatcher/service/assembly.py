@@ -9,6 +9,7 @@ from dispatcher.core.settings import StoreApi
 from dispatcher.ledger import announcing, rulesets
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.snapshots import LedgerSnapshots
+from dispatcher.service.behind import BehindGate
 from dispatcher.service.daemon import Daemon
 from dispatcher.service.deciding import Deciding
 from dispatcher.service.intake import Intake
@@ -17,6 +18,7 @@ from dispatcher.service.opening import coverage_of, make_listener, open_sources
 from dispatcher.service.permits import ReadPermits
 from dispatcher.service.polling import Poll
 from dispatcher.service.routes import targets_of
+from dispatcher.service.starts import open_starts
 from dispatcher.service.sweeping import Sweeper
 from dispatcher.service.upkeep import Upkeep
 from dispatcher.service.worker import Worker
@@ -57,7 +59,8 @@ def assemble(
         clients, not_started_codes=settings.not_started_codes, before_read=permits, pause=partial(_pause, stop)
     )
     tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
-    worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock)
+    gate = BehindGate(ledger, open_starts(settings, clients, permits, stop), clock)
+    worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock, gate=gate)
     wake = (lambda: None) if worker is None else worker.wake
     with ledger.write() as tx:
         since = rulesets.since(tx)

@@ -72,6 +72,9 @@ class OpenGate:
         return False
 
 
+ALWAYS_OPEN = OpenGate()
+
+
 @dataclass
 class BehindGate:
     """Closed until it is seen that the ledger knows our newest starts; once open it stays open.

@@ -15,6 +15,7 @@ from dispatcher.core.tracing import input_of
 from dispatcher.errors import DispatcherError, LedgerError
 from dispatcher.ledger import announcing, following, holds, pruning, rulesets, settling
 from dispatcher.ledger.holds import HoldReason
+from dispatcher.ledger.settling import TaskFound
 from dispatcher.service.logs import get_logger
 from dispatcher.service.sweeping import FOLLOW_FOR, task_found, tell_evidence
 
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from dispatcher.core.calls import ServiceTask
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.engine import Ledger
-    from dispatcher.ledger.following import OutputCheck
+    from dispatcher.ledger.following import OutputCheck, Straggler
     from dispatcher.ports import Tasks
     from dispatcher.service.sweeping import Sweeper
 
@@ -88,7 +90,7 @@ class Upkeep:
             with self.ledger.write() as tx:
                 following.follow_later(tx, [each.dispatch_id], self.clock() + STRAGGLER_EVERY)
             task = self.tasks.get_task(each.endpoint, each.task_id)
-            found = None if task is None else task_found(task)
+            found = None if task is None else task_found(task) or _adopted(each, task)
             if found is not None:
                 with self.ledger.write() as tx:
                     told = settling.settle_evidence(tx, [found], self.clock())
@@ -182,3 +184,10 @@ class Upkeep:
         """Do one bounded transaction after another until nothing is left; others write in between."""
         while not self.stop.is_set() and some():
             pass
+
+
+def _adopted(row: Straggler, task: ServiceTask) -> TaskFound | None:
+    """Return what a task tells of the row that took it over from another starter; it carries no id of ours."""
+    if row.attempt > 0:
+        return None
+    return TaskFound(row.dispatch_id, row.attempt, task.task_id, task.status, task.created_at, task.finished_at)

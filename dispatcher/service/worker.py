@@ -23,6 +23,7 @@ from dispatcher.ledger import claiming, counting, rates, repeating, settling
 from dispatcher.ledger.evidence import outcome_text
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.ledger.settling import Settlement
+from dispatcher.service.behind import ALWAYS_OPEN
 from dispatcher.service.logs import get_logger
 from dispatcher.service.pauses import Pauses
 from dispatcher.service.routes import routes, target_key
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dispatcher.ledger.sending import Incarnation
     from dispatcher.ledger.settling import Settled
     from dispatcher.ports import Target
+    from dispatcher.service.behind import Gate
     from dispatcher.service.routes import Route
 
 IDLE = timedelta(seconds=1)
@@ -78,6 +80,7 @@ class Worker:
         *,
         clock: Callable[[], datetime],
         chance: Callable[[], float] = random.random,
+        gate: Gate = ALWAYS_OPEN,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -85,6 +88,7 @@ class Worker:
         self._target = target
         self._clock = clock
         self._chance = chance
+        self._gate = gate
         self._routes = routes(settings)
         self._calls = ThreadPoolExecutor(settings.concurrent_calls, thread_name_prefix="call")
         self._ended: queue.SimpleQueue[Ended | Unsent | None] = queue.SimpleQueue()
@@ -103,8 +107,11 @@ class Worker:
     def idle(self, within: timedelta) -> bool:
         """Tell whether nothing is being sent, and nothing will be due within this time. Thread-safe.
 
-        What waits for a paused target is not due: when it can be sent nobody knows.
+        What waits for a paused target is not due: when it can be sent nobody knows. Nor is anything while the
+        ledger is behind the service.
         """
+        if self._gate.is_shut():
+            return True
         now = self._clock()
         with self._ledger.read() as tx:
             if counting.sending(tx):
@@ -135,8 +142,13 @@ class Worker:
             )
 
     def step(self) -> timedelta:
-        """Write what ended, claim what is due, make the calls; return how long nothing will be due."""
+        """Write what ended, claim what is due, make the calls; return how long nothing will be due.
+
+        Nothing is claimed before it is seen that the ledger is not behind the service.
+        """
         self._settle()
+        if not self._gate.is_open():
+            return IDLE
         for claim in self._claim():
             self._calls.submit(self._call, claim)
         return self._idle_for()
