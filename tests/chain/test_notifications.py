@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-OBJECTS = int(os.environ.get("NOTIFIED_OBJECTS", "5000"))
+OBJECTS = int(os.environ.get("NOTIFIED_OBJECTS", "2000"))  # more where time is no matter
 TOKEN = "chain-webhook-token"
 UPLOADS_AT_ONCE = 8
 SETTLE = 3.0
