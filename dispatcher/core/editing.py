@@ -137,13 +137,13 @@ def _missing(output: Mapping[str, object], name: str) -> str | None:
 
 def _elsewhere(action: EditingAction, region: str, regions: Mapping[str, str]) -> Iterator[LimitBroken]:
     """Yield what names a bucket in another region than the service's."""
-    for path, value in _urls(action):
+    for path, value in urls_of(action):
         fault = elsewhere(value, region, regions)
         if fault is not None:
             yield LimitBroken(path, fault)
 
 
-def _urls(action: EditingAction) -> Iterator[tuple[tuple[str | int, ...], object]]:
+def urls_of(action: EditingAction) -> Iterator[tuple[tuple[str | int, ...], object]]:
     """Yield every text that may name an object, as far as it is known."""
     output = action.output_media_config
     match action.output_media_target:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
+from dispatcher.core.calls import Api
+from dispatcher.core.editing import resolved, urls_of
 from dispatcher.core.location import parse_oss_host
 from dispatcher.core.matching import file_name_extension
+from dispatcher.core.media_urls import authority_of_url
 from dispatcher.core.problems import Problem, ProblemCode, Severity, bounded
-from dispatcher.core.rules import MatchMode, WorkflowAction
+from dispatcher.core.rules import EditingAction, MatchMode, WorkflowAction
+from dispatcher.core.templates import bind_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dispatcher.core.ratelimit import Rate
     from dispatcher.core.rules import Rule, RuleSet
     from dispatcher.core.settings import BucketSettings
 
+SUBMIT_QUOTA = 30
+"""Calls of SubmitMediaProducingJob in a second that the service takes of an account."""
 _NAMED = 3
 _LISTED = 20
 
@@ -28,13 +35,31 @@ def hazard_problems(rules: RuleSet, buckets: Mapping[str, BucketSettings]) -> It
     yield from bounded(_not_readable(rules, buckets))
 
 
+def rate_problems(rates: Mapping[Api, Rate]) -> Iterator[Problem]:
+    """Yield a warning where a configured rate is all that the service takes of the whole account."""
+    rate = rates.get(Api.SUBMIT_MEDIA_PRODUCING_JOB)
+    if rate is None or rate.per_second < SUBMIT_QUOTA:
+        return
+    yield Problem(
+        ProblemCode.RATE,
+        Severity.WARNING,
+        (),
+        None,
+        f"limits: {Api.SUBMIT_MEDIA_PRODUCING_JOB} is {rate.per_second:g}/s, and the service takes {SUBMIT_QUOTA}/s"
+        " of the whole account, whoever calls",
+        "Write less, such as 25/s, so that what others submit is not throttled with ours.",
+    )
+
+
 def _no_guard(rules: RuleSet) -> Iterator[Problem]:
-    if rules.never_trigger or not rules.rules:
+    # Where an editing job writes is known (`destinations`); a workflow keeps it to itself.
+    workflows = [rule for rule in rules.rules if isinstance(rule.action, WorkflowAction)]
+    if rules.never_trigger or not workflows:
         return
     yield Problem(
         ProblemCode.LOOP,
         Severity.WARNING,
-        tuple(rule.id for rule in rules.rules[:_LISTED]),
+        tuple(rule.id for rule in workflows[:_LISTED]),
         None,
         "no location is declared where outputs land, and nothing tells who wrote an object:"
         " outputs under an input would start again",
@@ -111,7 +136,16 @@ def _not_readable(rules: RuleSet, buckets: Mapping[str, BucketSettings]) -> Iter
         bucket = buckets.get(rule.input.bucket)
         if bucket is None or bucket.on_oss:
             continue
-        if isinstance(rule.action, WorkflowAction) and _leads_to_oss(rule.action.media_url, custom):
+        match rule.action:
+            case WorkflowAction(media_url=media_url):
+                readable = _leads_to_oss(media_url, custom)
+                mended = 'workflow: {id: …, media_url: "oss://MIRROR/{key}"}'
+            case EditingAction() as action:
+                readable = not _names_bucket(action, rule, bucket)
+                mended = 'editing: {…, clips_param: {Video: "oss://MIRROR/{key}"}}'
+            case _:
+                assert_never(rule.action)
+        if readable:
             continue
         yield Problem(
             ProblemCode.NOT_READABLE_BY_IMS,
@@ -119,8 +153,15 @@ def _not_readable(rules: RuleSet, buckets: Mapping[str, BucketSettings]) -> Iter
             (rule.id,),
             None,
             f"IMS reads OSS only, and bucket {bucket.name} of rule {rule.name!r} lies on {bucket.endpoint}",
-            'Mirror the objects to OSS and name them: workflow: {id: …, media_url: "oss://MIRROR/{key}"}',
+            f"Mirror the objects to OSS and name them: {mended}",
         )
+
+
+def _names_bucket(action: EditingAction, rule: Rule, bucket: BucketSettings) -> bool:
+    """Tell whether a job would read or write in a bucket on another store."""
+    doors = {bucket.name, *bucket.hosts, bucket.endpoint.partition("://")[2]}
+    bound = resolved(action, lambda value: bind_value(value, rule.input.bucket, rule.id))
+    return any(authority_of_url(value) in doors for _, value in urls_of(bound))
 
 
 def _leads_to_oss(media_url: str, custom_hosts: set[str]) -> bool:

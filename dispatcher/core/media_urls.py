@@ -39,6 +39,12 @@ def service_region(endpoint: Endpoint) -> str | None:
     return None if by_custom else endpoint.region
 
 
+def authority_of_url(value: object) -> str | None:
+    """Return the bucket or host that a URL names, None where it is not known or the text is no URL."""
+    url = _URL.fullmatch(known_text(value))
+    return None if url is None or _WAITS in url["authority"] else url["authority"]
+
+
 def not_on_oss(value: object) -> str | None:
     """Return why the service would not take this URL of an object, None if it would or is not known yet.
 
@@ -79,10 +85,9 @@ def elsewhere(value: object, region: str, regions: Mapping[str, str]) -> str | N
 
     `regions` is that of buckets, and of their custom hosts.
     """
-    url = _URL.fullmatch(known_text(value))
-    if url is None or _WAITS in url["authority"]:
+    authority = authority_of_url(value)
+    if authority is None:
         return None
-    authority = url["authority"]
     host = parse_oss_host(_host(authority))
     there = host.region if host is not None else regions.get(authority) or regions.get(_host(authority))
     if there is None or there == region:

@@ -29,6 +29,8 @@ class ProblemCode(StrEnum):
     SEGMENTS = "segments"
     FILE_NAME = "file_name"
     NOT_READABLE_BY_IMS = "not_readable_by_ims"
+    OUTPUT_COLLISION = "output_collision"
+    RATE = "rate"
 
 
 @dataclass(frozen=True, slots=True)

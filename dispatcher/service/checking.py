@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from dispatcher.core.hazards import hazard_problems
+from dispatcher.core.destinations import destination_problems
+from dispatcher.core.hazards import hazard_problems, rate_problems
 from dispatcher.core.location import object_url
 from dispatcher.core.overlaps import overlap_problems
 from dispatcher.core.problems import Problem, Severity
@@ -39,7 +40,11 @@ _OVERLAP_SEVERITY = {OverlapPolicy.WARN: Severity.WARNING, OverlapPolicy.DENY: S
 
 def check(settings: Settings) -> list[Problem]:
     """Return what is doubtful, errors first, overlaps as the `overlap` policy says."""
-    problems = list(hazard_problems(settings.rules, settings.buckets))
+    problems = [
+        *hazard_problems(settings.rules, settings.buckets),
+        *destination_problems(settings.rules, settings.names),
+        *rate_problems(settings.rates),
+    ]
     if settings.overlap is not OverlapPolicy.ALLOW:
         problems += overlap_problems(settings.rules, _OVERLAP_SEVERITY[settings.overlap])
     return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
