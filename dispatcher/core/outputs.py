@@ -1,4 +1,4 @@
-"""What a finished task wrote, as far as its results tell: for the loop guard. Pure.
+"""What a finished task or job wrote, as far as its results tell: for the loop guard. Pure.
 
 The shape of ActivityResults differs by activity and is not documented in full. What every output
 has is a URL, so every string in the JSON that names an object counts, at any depth.
@@ -13,7 +13,7 @@ from dispatcher.core.location import parse_object
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dispatcher.core.location import Names
     from dispatcher.core.rules import Rule, RuleSet
@@ -29,12 +29,25 @@ def written_objects(activity_results: str, names: Names) -> Iterator[tuple[str, 
     except (ValueError, RecursionError):  # text of the service: any depth
         return
     for text in _strings(results, _DEPTH):
-        if not text.startswith(_SCHEMES):
-            continue
-        try:
-            yield parse_object(text, names)
-        except LocationError:
-            continue
+        yield from _named(text, names)
+
+
+def produced_object(media_url: str, names: Names) -> tuple[str, str] | None:
+    """Return (bucket, key) of what a producing job made (its MediaURL), None if that is no URL of an object.
+
+    A signature behind the URL says nothing of the object and is left out.
+    """
+    web = media_url.lower().startswith("http")
+    return next(_named(media_url.partition("?")[0] if web else media_url, names), None)
+
+
+def _named(text: str, names: Names) -> Iterator[tuple[str, str]]:
+    if not text.startswith(_SCHEMES):
+        return
+    try:
+        yield parse_object(text, names)
+    except LocationError:
+        return
 
 
 def loops(
@@ -44,9 +57,21 @@ def loops(
 
     The task's own input may be repeated in its results and does not count.
     """
-    for bucket, key in written_objects(activity_results, names):
-        if (bucket, key) == task_input:
-            continue
+    written = (place for place in written_objects(activity_results, names) if place != task_input)
+    return _first_started(written, rules)
+
+
+def loops_by_job(media_url: str, names: Names, rules: RuleSet) -> tuple[str, str, Rule] | None:
+    """Return what a producing job made, with the rule that it would start; None if it would start none.
+
+    `media_url` is the job's own MediaURL. A job that wrote over its input would start again as well.
+    """
+    made = produced_object(media_url, names)
+    return None if made is None else _first_started([made], rules)
+
+
+def _first_started(written: Iterable[tuple[str, str]], rules: RuleSet) -> tuple[str, str, Rule] | None:
+    for bucket, key in written:
         matched = rules.matching(bucket, key, None)
         if matched:
             return bucket, key, matched[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.dispatch import parse_attempt_token
 from dispatcher.core.location import parse_object
 from dispatcher.core.rendering import ID_FIELD
-from dispatcher.core.rules import WorkflowAction
+from dispatcher.core.rules import InputType, WorkflowAction
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
@@ -29,10 +29,19 @@ def media_of(task_input: str) -> str | None:
     return _field(task_input, "Media")
 
 
+def reads_asset(task_input: str) -> bool:
+    """Tell whether a task reads a registered media asset (Type Media): its input is an id, not an object."""
+    kind = _field(task_input, "Type")
+    return kind is not None and kind.lower() == "media"
+
+
 def input_of(task_input: str, names: Names) -> tuple[str, str] | None:
-    """Return (bucket, key) of the object that a task reads, None if its input is no URL of one."""
+    """Return (bucket, key) of the object that a task reads, None if its input is no URL of one.
+
+    An input of type Media names a media asset, and which object that is only its registration tells.
+    """
     media = media_of(task_input)
-    if media is None or "://" not in media:
+    if media is None or "://" not in media or reads_asset(task_input):
         return None
     try:
         return parse_object(media, names)
@@ -41,14 +50,22 @@ def input_of(task_input: str, names: Names) -> tuple[str, str] | None:
 
 
 def started_by_rule(
-    task_input: str, workflow_id: str, rules: RuleSet, names: Names
+    task_input: str,
+    workflow_id: str,
+    rules: RuleSet,
+    names: Names,
+    registered: tuple[str, str] | None = None,
 ) -> tuple[tuple[str, str], tuple[Rule, ...]] | None:
     """Return the object that a task reads and the rules that start this workflow for it; None without any.
 
     The object is named by the input's URL itself, or, where a rule's `media_url` leads to a mirror
-    of its bucket, by what stands there for the key.
+    of its bucket, by what stands there for the key. Where the task reads a media asset it is
+    `registered`, the object for which the ledger knows that id; without one nothing is told.
     """
-    candidates = dict.fromkeys([input_of(task_input, names), *_mirrored(task_input, workflow_id, rules)])
+    if reads_asset(task_input):
+        candidates = [registered]
+    else:
+        candidates = list(dict.fromkeys([input_of(task_input, names), *_mirrored(task_input, workflow_id, rules)]))
     for place in candidates:
         if place is None:
             continue
@@ -71,7 +88,7 @@ def _mirrored(task_input: str, workflow_id: str | None, rules: RuleSet) -> Itera
     """Yield what stands for the key in the input, by the rules that start this workflow (None: any)."""
     media = media_of(task_input)
     for rule in rules.rules:
-        if not isinstance(rule.action, WorkflowAction):
+        if not isinstance(rule.action, WorkflowAction) or rule.action.input_type is not InputType.OSS:
             continue
         head, placeholder, rest = rule.action.media_url.replace("{bucket}", rule.input.bucket).partition("{key}")
         if media is None or workflow_id not in (None, rule.action.workflow_id):

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.core.calls import Endpoint
+from dispatcher.core.calls import Endpoint, WorkflowCall
 from dispatcher.core.dispatch import dispatch_id
 from dispatcher.core.extensions import MEDIA
 from dispatcher.core.location import Location, Names
-from dispatcher.core.rendering import UserDataTooLong, render_call
-from dispatcher.core.rules import Rule, RuleSet, WorkflowAction
+from dispatcher.core.rendering import render_call
+from dispatcher.core.rules import InputType, Rule, RuleSet, WorkflowAction
 from dispatcher.core.tracing import input_of, media_of, started_by_rule, token_of
 
 NAMES = Names(buckets=frozenset({"media"}))
@@ -25,7 +25,7 @@ RULE = Rule("r", "r", Location("media", ""), MEDIA, WorkflowAction("w", user_dat
 def test_what_we_send_leads_back_to_the_dispatch_and_the_object(key: str, attempt: int) -> None:
     endpoint = Endpoint("cn-hangzhou", "https://ice.cn-hangzhou.aliyuncs.com")
     call = render_call(RULE, endpoint, bucket="media", key=key, etag="e", size=1, dispatch_id=ID, attempt=attempt)
-    assert not isinstance(call, UserDataTooLong)
+    assert isinstance(call, WorkflowCall)
     assert token_of(call.user_data) == (ID, attempt)
     assert input_of(call.task_input, NAMES) == ("media", key)
 
@@ -78,3 +78,22 @@ def test_a_task_leads_to_the_rules_that_start_its_workflow(
 ) -> None:
     found = started_by_rule(json.dumps({"Type": "OSS", "Media": media}), workflow, RULES, NAMES)
     assert (None if found is None else (found[0], [rule.id for rule in found[1]])) == expected
+
+
+BY_ID = Rule(
+    "filed", "filed", Location("media", "filed/"), MEDIA, WorkflowAction("w", "{key}", input_type=InputType.MEDIA)
+)
+BY_KEY = Rule("bare", "bare", Location("media", "in/"), MEDIA, WorkflowAction("w", "{key}"))
+
+
+@pytest.mark.parametrize("media", ["0123456789abcdef", "in/a.mp4", "oss://media/filed/a.mp4", ""])
+def test_a_media_asset_leads_to_an_object_only_by_its_registration(media: str) -> None:
+    rules = RuleSet([BY_ID, BY_KEY])
+    task_input = json.dumps({"Type": "Media", "Media": media})
+    assert input_of(task_input, NAMES) is None
+    assert started_by_rule(task_input, "w", rules, NAMES) is None
+    assert started_by_rule(task_input, "w", rules, NAMES, ("media", "filed/a.mp4")) == (
+        ("media", "filed/a.mp4"),
+        (BY_ID,),
+    )
+    assert started_by_rule(task_input, "v", rules, NAMES, ("media", "filed/a.mp4")) is None
