@@ -73,6 +73,10 @@ def output_url(call: AcceptedCall) -> str:
     return f"vod://{config['StorageLocation']}/{config['FileName']}"
 
 
+def _searched(call: AcceptedCall) -> tuple[str, ...]:
+    return (*call.answer.values(), output_url(call))
+
+
 class JobBook:
     """All editing jobs of the account. Thread-safe."""
 
@@ -125,7 +129,7 @@ class JobBook:
         created = call.at.replace(microsecond=0)
         return (
             (wanted.status is None or wanted.status is self.view(call, now).status)
-            and (wanted.keyword is None or wanted.keyword in (*call.answer.values(), output_url(call)))
+            and (wanted.keyword is None or any(wanted.keyword in text for text in _searched(call)))
             and (wanted.project_id is None or wanted.project_id == call.answer["ProjectId"])
             and (wanted.since is None or created >= wanted.since)
             and (wanted.until is None or created <= wanted.until)
