@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dispatcher.cli.adopting import adopt
 from dispatcher.cli.invocation import invocation
 from dispatcher.cli.output import Format, print_document, print_line
 
 if TYPE_CHECKING:
     from dispatcher.ledger.engine import Ledger
 
-app = typer.Typer(help="The ledger's file: upgrade and copies.", no_args_is_help=True)
+app = typer.Typer(help="The ledger's file: upgrade, copies, and what IMS knows that it does not.", no_args_is_help=True)
+app.command()(adopt)
 
 
 @app.command()

@@ -101,6 +101,9 @@ class Adopting:
         with self.ledger.read() as tx:
             known = adopting.states_of(tx, ids)
         heads = look_at(self.stores, (place for start in page for place in self._to_look_at(start, known)), self.stop)
+        for head in heads.values():
+            if isinstance(head, Unreadable) and done.unreadable is None:
+                done.unreadable = head.error.message
         now = self.clock()
         with self._write() as tx:
             known = adopting.states_of(tx, ids)

@@ -29,11 +29,13 @@ class Adoption:
     to be started, `finished` ones got their final status, `double_starts` are second tasks of one dispatch, and
     for `known` nothing was to do. `without_id` read an object of a rule and run its workflow: of these `foreign_rows`
     are new and `foreign_settled` were waiting; `not_adopted` says why the others are not. `elsewhere`: none of ours.
-    `behind`: the window was too short to know all that this ledger may have started.
+    `behind`: the window was too short to know all that this ledger may have started. `unreadable`: what the first
+    store said that did not let us look at an object.
     """
 
     complete: bool = False
     behind: bool = False
+    unreadable: str | None = None
     listed: int = 0
     rows: int = 0
     tombstones: int = 0

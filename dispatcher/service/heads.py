@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from dispatcher.errors import BucketMissingError, CredentialsError, DispatcherError
-from dispatcher.service.logs import get_logger
 
 if TYPE_CHECKING:
     import threading
@@ -56,8 +55,4 @@ def look_at(
             return Unreadable(error)
 
     with ThreadPoolExecutor(min(AT_ONCE, len(wanted)), thread_name_prefix="head") as pool:
-        found = dict(zip(wanted, pool.map(look, wanted), strict=True))
-    refused = next((each for each in found.values() if isinstance(each, Unreadable)), None)
-    if refused is not None:
-        get_logger().warning("object.unreadable", error=refused.error.message, hint=refused.error.hint)
-    return found
+        return dict(zip(wanted, pool.map(look, wanted), strict=True))

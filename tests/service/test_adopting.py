@@ -55,11 +55,19 @@ def adopt(
     *,
     jobs: ScriptedJobs | None = None,
     since: datetime | None = None,
-    **how: bool,
+    foreign: bool = False,
+    dry_run: bool = False,
 ) -> Adoption:
     starts = ServiceStarts(scene.settings, scene.tasks, jobs or ScriptedJobs())
     adopting = Adopting(
-        scene.settings, scene.ledger, starts, {"b": shelf or Shelf()}, scene.clock, threading.Event(), **how
+        scene.settings,
+        scene.ledger,
+        starts,
+        {"b": shelf or Shelf()},
+        scene.clock,
+        threading.Event(),
+        foreign=foreign,
+        dry_run=dry_run,
     )
     return adopting.adopt(since or earliest(scene.clock()), scene.clock() + timedelta(minutes=20))
 
@@ -100,7 +108,8 @@ def test_a_start_of_older_content_or_of_a_named_run_leaves_its_id(scene: Scene) 
 def test_an_object_that_cannot_be_read_leaves_its_id_and_a_store_that_is_away_ends_it(scene: Scene) -> None:
     tell(scene, [service_task("t1", dispatch=own("in/a.mp4"))], [service_task("t2", dispatch=own("in/b.mp4"))])
     refused = BucketDeniedError("no", hint="grant")
-    assert adopt(scene, Shelf({"in/a.mp4": refused, "in/b.mp4": None})).tombstones == 2
+    done = adopt(scene, Shelf({"in/a.mp4": refused, "in/b.mp4": None}))
+    assert (done.tombstones, done.unreadable) == (2, "no")
     tell(scene, [service_task("t3", dispatch=own("in/c.mp4"), key="in/c.mp4")])
     with pytest.raises(ServiceUnavailableError):
         adopt(scene, Shelf({"in/c.mp4": ServiceUnavailableError("away", hint="wait")}))
