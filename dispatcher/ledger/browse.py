@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_
 
 from dispatcher.core.dispatch import DispatchState, StateReason, id_to_bytes
 from dispatcher.core.events import decode_key, encode_key
-from dispatcher.ledger import budgeting, rates
+from dispatcher.ledger import budgeting, rates, turns
 from dispatcher.ledger.calls import api_of_attempt
 from dispatcher.ledger.holds import held
 from dispatcher.ledger.tables import (
@@ -94,6 +94,7 @@ class DispatchView:
     task_finished_at: datetime | None
     updated_at: datetime
     last_error: LastError | None
+    backfill: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +140,13 @@ class DispatchDetail:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What makes rows wait at one moment, by rule."""
+    """What makes rows wait at one moment, by rule and by backfill."""
 
     now: datetime
     held: frozenset[str]
     paused: dict[str, datetime | None]
     exhausted: frozenset[str]
+    standing: frozenset[int]
 
     @classmethod
     def at(cls, tx: Connection, now: datetime) -> Waits:
@@ -156,12 +158,15 @@ class Waits:
             for target in (row.target, row.first_target)
             if target in trials
         }
-        return cls(now, frozenset(held(tx)), paused, budgeting.exhausted_rules(tx, now))
+        return cls(now, frozenset(held(tx)), paused, budgeting.exhausted_rules(tx, now), turns.standing(tx, now))
 
-    def reason(self, rule_id: str, lane: int, stored: StateReason | None, *, due: bool) -> StateReason | None:
-        """Return why a pending row waits."""
+    def reason(self, row: Row[Any], stored: StateReason | None, *, due: bool) -> StateReason | None:
+        """Return why a pending row waits; it is told by its rule_id, lane and backfill."""
+        rule_id, lane = row.rule_id, row.lane
         if rule_id in self.held:
             return StateReason.HELD
+        if row.backfill in self.standing:
+            return StateReason.PAUSED
         if rule_id in self.paused:
             return StateReason.PAUSED
         if not due:
@@ -307,8 +312,8 @@ def _view(row: Row[tuple[object, ...]], waits: Waits) -> DispatchView:
     reason = None if row.reason is None else StateReason(row.reason)
     next_at = row.next_at
     if state is DispatchState.PENDING:
-        reason = waits.reason(row.rule_id, row.lane, reason, due=row.next_at <= waits.now)
-        next_at = waits.next_at(row.rule_id, row.next_at, reason)
+        reason = waits.reason(row, reason, due=row.next_at <= waits.now)
+        next_at = None if row.backfill in waits.standing else waits.next_at(row.rule_id, row.next_at, reason)
     failed = row.last_error_code is not None or row.last_error_message is not None
     error = LastError(row.last_error_code, row.last_error_message, row.last_error_request_id)
     return DispatchView(
@@ -334,4 +339,5 @@ def _view(row: Row[tuple[object, ...]], waits: Waits) -> DispatchView:
         task_finished_at=row.task_finished_at,
         updated_at=row.updated_at,
         last_error=error if failed else None,
+        backfill=row.backfill,
     )

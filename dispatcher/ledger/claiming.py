@@ -1,7 +1,7 @@
 """Claiming: which rows are due, and the durable intent to call.
 
 Rules take turns: the one that waited longest for its turn comes first, so that no backlog starves
-another rule. Inside a rule live rows go before a backfill, and what is due longest goes first.
+another rule. Live rows go before those of backfills, and inside a rule what is due longest goes first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dispatcher.core.calls import Stage, WorkflowCall, api_of
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.events import decode_key
 from dispatcher.core.outcomes import REPEAT_FOR, Attempted, NotSent
-from dispatcher.ledger import budgeting
+from dispatcher.ledger import budgeting, turns
 from dispatcher.ledger.budgeting import release_budget
 from dispatcher.ledger.calls import call_text
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from dispatcher.core.calls import Call
     from dispatcher.ledger.sending import Incarnation
@@ -39,7 +39,6 @@ __all__ = ["Claim", "DueDispatch", "begin", "due", "give_back", "is_due", "next_
 AHEAD = 200
 """Rows of one queue among which the next call of two is looked for."""
 _LIVE = (Lane.BUDGETED, Lane.EXEMPT)
-_BACKFILL = (Lane.BACKFILL,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class DueDispatch:
     first_attempt_at: datetime | None
     input_media_id: str | None = None
     repetition: Repetition | None = None
+    backfill: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +110,9 @@ def due(
         return []
     candidates = _in_turn(tx, _callable_rules(tx, rule_ids))
     left = {rule: budget.left for rule, budget in budgeting.budgets_today(tx, now).items()}
-    found: list[DueDispatch] = []
-    for lanes in (_LIVE, _BACKFILL):
-        queues = [_oldest(tx, rule, lanes, left.get(rule), now, limit - len(found), stage) for rule in candidates]
-        found += _take_turns(queues, limit - len(found))
-        if len(found) == limit:
-            break
+    found = _take_turns([_oldest(tx, rule, left.get(rule), now, limit, stage) for rule in candidates], limit)
+    if len(found) < limit:
+        found += _of_backfills(tx, candidates, now, limit - len(found), stage)
     return found
 
 
@@ -129,21 +126,14 @@ def next_due_at(tx: Connection, rule_ids: Iterable[str], now: datetime, stage: S
     """Return when the first row of these rules is due (a past time: now); None if none waits."""
     exhausted = budgeting.exhausted_rules(tx, now)
     midnight = budgeting.next_midnight(now)
-    first: datetime | None = None
-    for rule in _callable_rules(tx, rule_ids):
-        for lane in Lane:
-            table = dispatches.c
-            waiting = select(dispatches).where(
-                in_state(DispatchState.PENDING), table.rule_id == rule, table.lane == lane
-            )
-            first_of = in_stage(waiting.order_by(table.next_at, table.first_seen_at), stage, 1)
-            at = next((row.next_at for row in tx.execute(first_of)), None)
-            if at is None:
-                continue
-            if lane is Lane.BUDGETED and rule in exhausted:
-                at = max(at, midnight)
-            first = at if first is None else min(first, at)
-    return first
+    found: list[datetime] = []
+    rules = _callable_rules(tx, rule_ids)
+    for rule in rules:
+        for lane in _LIVE:
+            at = _first_due_at(tx, rule, dispatches.c.lane == lane, stage)
+            if at is not None:
+                found.append(max(at, midnight) if lane is Lane.BUDGETED and rule in exhausted else at)
+    return min([*found, *_next_of_backfills(tx, rules, now, stage)], default=None)
 
 
 def begin(
@@ -219,6 +209,7 @@ def begin(
     )
     counted = Counter(claim.dispatch.rule_id for claim in claims if claim.dispatch.lane is Lane.BUDGETED)
     budgeting.use(tx, counted, now)
+    turns.serve(tx, Counter(claim.dispatch.backfill for claim in claims if claim.dispatch.backfill is not None), now)
     for rule in {claim.dispatch.rule_id for claim in claims}:
         put(tx, rule_progress, {"rule_id": rule, "served_at": now})
     return claims
@@ -279,26 +270,60 @@ def _in_turn(tx: Connection, rule_ids: Sequence[str]) -> list[str]:
 
 
 def _oldest(  # noqa: PLR0913, PLR0917 - what narrows one query
-    tx: Connection, rule_id: str, lanes: Iterable[Lane], left: int | None, now: datetime, limit: int, stage: Stage
+    tx: Connection, rule_id: str, left: int | None, now: datetime, limit: int, stage: Stage
 ) -> list[DueDispatch]:
     found: list[DueDispatch] = []
-    for lane in lanes:
+    for lane in _LIVE:
         most = limit if lane is not Lane.BUDGETED or left is None else min(limit, left)
         if most > 0:
-            found += _waiting(tx, rule_id, lane, now, most, stage)
+            found += _waiting(tx, rule_id, dispatches.c.lane == lane, now, most, stage)
     return sorted(found, key=lambda item: (item.next_at, item.first_seen_at))
 
 
+def _of_backfills(
+    tx: Connection, rule_ids: Sequence[str], now: datetime, limit: int, stage: Stage
+) -> list[DueDispatch]:
+    """Return due rows of the backfills that may send: these take turns, and in each of them its rules."""
+    queues: list[list[DueDispatch]] = []
+    for turn in turns.turns(tx, now):
+        most = turns.room(tx, turn, now, limit)
+        if most > 0:
+            queue = dispatches.c.backfill == turn.number
+            rules = turns.rules_waiting(tx, turn.number, rule_ids)
+            queues.append(_take_turns([list(_waiting(tx, rule, queue, now, most, stage)) for rule in rules], most))
+    return _take_turns(queues, limit)
+
+
+def _next_of_backfills(tx: Connection, rule_ids: Sequence[str], now: datetime, stage: Stage) -> Iterator[datetime]:
+    for turn in turns.turns(tx, now):
+        wait = turns.wait(tx, turn, now)
+        if wait is None:
+            continue
+        for rule in turns.rules_waiting(tx, turn.number, rule_ids):
+            at = _first_due_at(tx, rule, dispatches.c.backfill == turn.number, stage)
+            if at is not None:
+                yield max(at, now + wait)
+
+
+def _first_due_at(tx: Connection, rule_id: str, queue: ColumnElement[bool], stage: Stage) -> datetime | None:
+    first = in_stage(_queue(rule_id, queue), stage, 1)
+    return next((row.next_at for row in tx.execute(first)), None)
+
+
 def _waiting(  # noqa: PLR0913, PLR0917 - what narrows one query
-    tx: Connection, rule_id: str, lane: Lane, now: datetime, limit: int, stage: Stage
+    tx: Connection, rule_id: str, queue: ColumnElement[bool], now: datetime, limit: int, stage: Stage
 ) -> Iterator[DueDispatch]:
+    rows = _queue(rule_id, queue).where(dispatches.c.next_at <= now)
+    return (due_dispatch(row, row.next_at) for row in tx.execute(in_stage(rows, stage, limit)))
+
+
+def _queue(rule_id: str, queue: ColumnElement[bool]) -> Select[Any]:
     table = dispatches.c
-    rows = (
+    return (
         select(dispatches)
-        .where(in_state(DispatchState.PENDING), table.rule_id == rule_id, table.lane == lane, table.next_at <= now)
+        .where(in_state(DispatchState.PENDING), table.rule_id == rule_id, queue)
         .order_by(table.next_at, table.first_seen_at)
     )
-    return (due_dispatch(row, row.next_at) for row in tx.execute(in_stage(rows, stage, limit)))
 
 
 def in_stage(queue: Select[Any], stage: Stage, limit: int) -> Select[Any]:
@@ -335,6 +360,7 @@ def due_dispatch(row: Row[Any], due_at: datetime, repetition: Repetition | None 
         first_attempt_at=row.first_attempt_at,
         input_media_id=row.input_media_id,
         repetition=repetition,
+        backfill=row.backfill,
     )
 
 

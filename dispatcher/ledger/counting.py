@@ -44,16 +44,16 @@ def state_counts(tx: Connection, now: datetime) -> list[StateCount]:
     waits = Waits.at(tx, now)
     is_due = (table.next_at <= now).label("is_due")
     rows = tx.execute(
-        select(table.rule_id, table.state, table.reason, table.lane, is_due, func.count().label("rows")).group_by(
-            table.rule_id, table.state, table.reason, table.lane, is_due
-        )
+        select(
+            table.rule_id, table.state, table.reason, table.lane, table.backfill, is_due, func.count().label("rows")
+        ).group_by(table.rule_id, table.state, table.reason, table.lane, table.backfill, is_due)
     )
     counts: Counter[tuple[str, DispatchState, StateReason | None]] = Counter()
     for row in rows:
         state = DispatchState(row.state)
         reason = None if row.reason is None else StateReason(row.reason)
         if state is DispatchState.PENDING:
-            reason = waits.reason(row.rule_id, row.lane, reason, due=bool(row.is_due))
+            reason = waits.reason(row, reason, due=bool(row.is_due))
         counts[row.rule_id, state, reason] += row.rows
     ordered = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or ""))
     return [StateCount(rule_id, state, reason, count) for (rule_id, state, reason), count in ordered]

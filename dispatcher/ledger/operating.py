@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 
+from dispatcher.core.backfilling import BackfillState
 from dispatcher.core.dispatch import DispatchState, StateReason
 from dispatcher.ledger.browse import Selector, batches, where
-from dispatcher.ledger.tables import dispatches, in_state
+from dispatcher.ledger.tables import Lane, backfills, dispatches, in_state
 from dispatcher.ledger.writing import BATCH
 
 if TYPE_CHECKING:
@@ -48,14 +49,22 @@ def may_probe() -> ColumnElement[bool]:
 
 
 def retry(tx: Connection, selector: Selector, now: datetime, *, limit: int = BATCH) -> int:
-    """Make dead, skipped and held uncertain rows due now; their attempts are kept. At most `limit` rows."""
-    return _change(
-        tx,
-        selector,
-        may_retry(),
-        limit,
-        {"state": DispatchState.PENDING, "reason": None, "next_at": now, "first_attempt_at": None, "updated_at": now},
-    )
+    """Make dead, skipped and held uncertain rows due now; their attempts are kept. At most `limit` rows.
+
+    Rows of a cancelled backfill leave it: nothing of it is ever sent.
+    """
+    number = dispatches.c.backfill
+    cancelled = number.in_(select(backfills.c.number).where(backfills.c.state == BackfillState.CANCELLED))
+    values: dict[str, object] = {
+        "state": DispatchState.PENDING,
+        "reason": None,
+        "next_at": now,
+        "first_attempt_at": None,
+        "updated_at": now,
+        "backfill": case((cancelled, None), else_=number),
+        "lane": case((cancelled, Lane.EXEMPT), else_=dispatches.c.lane),
+    }
+    return _change(tx, selector, may_retry(), limit, values)
 
 
 def skip(tx: Connection, selector: Selector, now: datetime, *, limit: int = BATCH) -> int:

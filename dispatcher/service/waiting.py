@@ -74,6 +74,8 @@ def _pending(row: DispatchView, hold: Hold | None) -> str:
         return f"the rule is held ({hold.reason}: {hold.detail}): oss-dispatcher rules resume {row.rule}"
     if row.reason is StateReason.BUDGET:
         return f"today's budget of the rule is used up: tomorrow, or oss-dispatcher rules release {row.rule}"
+    if row.reason is StateReason.PAUSED and row.backfill is not None and row.next_at is None:
+        return f"its backfill is paused, or its time is over: oss-dispatcher backfill resume {row.backfill}"
     due = "it is due: it waits for its turn and for a permit of the account's rate"
     return _WAITING.get(row.reason, due) if row.reason is not None else due
 

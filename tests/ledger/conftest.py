@@ -60,7 +60,15 @@ class Desk:
     sender: Incarnation
     now: datetime
 
-    def record(self, *keys: str, rule: str = "r", source: str = "poll", run: str = "", etag: str = "e") -> list[str]:
+    def record(
+        self,
+        *keys: str,
+        rule: str = "r",
+        source: str = "poll",
+        run: str = "",
+        etag: str = "e",
+        backfill: int | None = None,
+    ) -> list[str]:
         rows = [
             NewDispatch(
                 dispatch_id(rule, "b", key, content_identity(etag, 7), run),
@@ -72,6 +80,7 @@ class Desk:
                 run,
                 source,
                 None,
+                backfill=backfill,
             )
             for key in keys
         ]

@@ -30,17 +30,6 @@ def test_with_one_free_call_no_rule_starves(desk: Desk) -> None:
     assert sorted(served) == ["a", "a", "b", "b", "c", "c"]
 
 
-def test_live_rows_go_before_a_backfill_and_old_before_new(desk: Desk) -> None:
-    desk.record("backfill", source="backfill")
-    desk.later(seconds=1)
-    desk.record("again", run="again")
-    desk.later(seconds=1)
-    desk.record("existing", source="existing")
-    desk.later(seconds=1)
-    desk.record("live")
-    assert [row.key for row in desk.due()] == ["existing", "live", "backfill", "again"]
-
-
 def test_only_the_rules_asked_for_are_due(desk: Desk) -> None:
     desk.record("k", rule="other")
     assert desk.due("r") == []
@@ -88,8 +77,7 @@ def test_a_retry_is_not_counted_twice_and_not_stopped_by_the_budget(desk: Desk) 
 def test_what_an_operator_asked_for_is_not_counted(desk: Desk) -> None:
     desk.rules(RuleFacts("r", (), "in/", "wf", budget=1))
     desk.record("a", "b", source="existing")
-    desk.record("c", "d", source="backfill")
-    assert len(desk.claim()) == 4
+    assert len(desk.claim()) == 2
     desk.record("live")
     assert len(desk.claim()) == 1
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import event
 
+from dispatcher.core.backfilling import BackfillKind
 from dispatcher.core.calls import Endpoint, TaskQuery
 from dispatcher.core.dispatch import content_identity, dispatch_id
 from dispatcher.ledger import (
     announcing,
+    backfills,
     claiming,
     counting,
     following,
@@ -22,6 +24,7 @@ from dispatcher.ledger import (
     sending,
     sightings,
 )
+from dispatcher.ledger.backfills import NewBackfill
 from dispatcher.ledger.recording import NewDispatch
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.sending import Incarnation
@@ -41,6 +44,11 @@ WORKFLOW = Endpoint("cn-hangzhou", "https://ice.example")
 def _record(tx: Connection, now: datetime) -> None:
     made = dispatch_id("r", "b", "k", content_identity("e", 7))
     recording.record(tx, [NewDispatch(made, "r", "b", "k", "e", 7, "", "poll", None)], now)
+
+
+def _record_known(tx: Connection, now: datetime) -> None:
+    _record(tx, now)
+    _record(tx, now)
 
 
 HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
@@ -69,6 +77,14 @@ HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
     "missed": (announcing.count_missed, "ix_unannounced_at"),
     "announced": (lambda tx, _now: announcing.announced(tx, "b", ["k"]), "PRIMARY KEY (bucket=? AND key=?)"),
     "old sweeps": (pruning.prune_sweeps, "ix_sweeps_at"),
+    "due of backfills": (
+        lambda tx, now: claiming.due(tx, rule_ids=["r"], now=now, limit=400),
+        "ix_dispatches_backfill_pending",
+    ),
+    "rows of a backfill": (lambda tx, _now: backfills.counts(tx, 1), "ix_dispatches_backfill_state"),
+    "tasks of a backfill": (lambda tx, _now: backfills.running(tx, 1), "ix_dispatches_backfill_running"),
+    "backfill's way out": (_record_known, "sqlite_autoindex_dispatches_1 (dispatch_id=?)"),
+    "cancelled": (backfills.skip_cancelled, "ix_dispatches_backfill_state"),
 }
 
 SCAN = re.compile(r"SCAN (dispatches|outcomes|attempts|tombstones|sightings|quarantine|unannounced)\b")
@@ -80,6 +96,13 @@ def test_a_hot_query_uses_its_index_and_scans_no_rows(desk: Desk, name: str) -> 
     query, index = HOT[name]
     desk.rules(RuleFacts("r", (), "in/", "wf", budget=5))
     desk.record(*(str(i) for i in range(300)))
+    for asked in ("first", "second"):
+        with desk.ledger.write() as tx:
+            number = backfills.create(tx, NewBackfill(BackfillKind.BACKFILL, asked, "{}"), desk.now).number
+        desk.record(*(f"{asked}{i}" for i in range(50)), source="backfill", backfill=number)
+        if asked == "second":
+            with desk.ledger.write() as tx:
+                backfills.cancel(tx, number, desk.now)
     plans: list[str] = []
 
     def explain(
