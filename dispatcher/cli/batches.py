@@ -13,6 +13,7 @@ from dispatcher.cli.dispatches import Yes, confirmed
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.output import Format, Json, brief_time, print_document, print_line, print_records, print_table, say
 from dispatcher.core.batches import BatchOrder, BatchQuery, BatchSort, BatchState, tag_id
+from dispatcher.core.jobs import read_choice
 from dispatcher.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -129,13 +130,18 @@ def _tell_created(asked: Invocation, plan: "BatchPlan", created: "CreatedBatch")
 def list_(  # noqa: PLR0913 - one parameter for each filter of the call
     ctx: typer.Context,
     *,
-    state: Annotated[BatchState | None, typer.Option("--state", help="In this state.", case_sensitive=False)] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", metavar="STATE", help=f"In this state: {', '.join(BatchState)}.")
+    ] = None,
     tag: Annotated[
         str | None, typer.Option("--tag", metavar="KEY=VALUE", help="With this tag; oss_dispatcher_id=ID is ours.")
     ] = None,
-    sort: Annotated[BatchSort | None, typer.Option("--sort", help="By this time.", case_sensitive=False)] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="FIELD", help=f"By this time: {', '.join(BatchSort)}.")
+    ] = None,
     order: Annotated[
-        BatchOrder | None, typer.Option("--order", help="The service's default: ASC.", case_sensitive=False)
+        str | None,
+        typer.Option("--order", metavar="ORDER", help=f"{', '.join(BatchOrder)}; the service's default: ASC."),
     ] = None,
     page_size: Annotated[
         int, typer.Option("--page-size", min=1, max=PAGE_LIMIT, metavar="N", help="Batches of one request, 1 to 100.")
@@ -152,10 +158,15 @@ def list_(  # noqa: PLR0913 - one parameter for each filter of the call
     from dispatcher.cli.batch_showing import batch_json  # noqa: PLC0415
 
     asked = invocation(ctx)
-    pair = None if tag is None else _tag(tag)
+    chosen = (
+        None if state is None else read_choice(BatchState, state, "--state"),
+        None if sort is None else read_choice(BatchSort, sort, "--sort"),
+        None if order is None else read_choice(BatchOrder, order, "--order"),
+        None if tag is None else _tag(tag),
+    )
     settings = asked.settings()
     endpoint, name = _place(settings, project, region)
-    query = BatchQuery(endpoint, name, state, sort, order, pair, page_size)
+    query = BatchQuery(endpoint, name, *chosen, page_size=page_size)
     with _clients(settings) as clients:
         found = islice(_batches(clients).list_batches(query), limit)
         if asked.output is not Format.TABLE:
