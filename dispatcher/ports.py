@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from dispatcher.core.calls import Call, Endpoint, ServiceTask, TaskQuery
+    from dispatcher.core.calls import Call, Endpoint, ServiceTask, TaskHint, TaskQuery
     from dispatcher.core.decoding import Acceptance, Format
     from dispatcher.core.events import ObjectEvent
+    from dispatcher.core.jobs import EditingJob, JobFilter, Window
     from dispatcher.core.outcomes import Outcome
     from dispatcher.core.segments import RootState, SegmentHead, SnapshotChange
 
@@ -133,3 +134,23 @@ class Tasks(Protocol):
     def get_task(self, endpoint: Endpoint, task_id: str) -> ServiceTask | None:
         """Return one task with its results, None if the service does not know it."""
         ...
+
+
+class Jobs(Protocol):
+    """The service's own list of producing jobs: the evidence of SubmitMediaProducingJob. Thread-safe."""
+
+    def list_jobs(self, endpoint: Endpoint, asked: JobFilter, window: Window) -> Iterator[EditingJob]:
+        """Yield the jobs created in a window of at most 30 days, all pages. Raises DispatcherError if any
+        page fails: an incomplete listing proves nothing.
+        """
+        ...
+
+    def get_job(self, endpoint: Endpoint, job_id: str) -> EditingJob | None:
+        """Return one job with everything that is told of it, None if the service does not know it."""
+        ...
+
+
+class HintTaker(Protocol):
+    """Takes hints at tasks that may have ended. Thread-safe; never blocks or raises, and may drop a hint."""
+
+    def __call__(self, hint: TaskHint) -> None: ...

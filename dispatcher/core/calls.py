@@ -121,6 +121,30 @@ class TaskQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class JobQuery:
+    """One sweep: all producing jobs of an endpoint created in [since, until]."""
+
+    endpoint: Endpoint
+    since: datetime
+    until: datetime
+
+
+SweepQuery = TaskQuery | JobQuery
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHint:
+    """A task of which somebody says that it ended: worth a look, and evidence of nothing.
+
+    `api` is the call that started it, `token` the dispatch id and attempt that it is said to carry.
+    """
+
+    api: Api
+    task_id: str
+    token: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceTask:
     """A workflow task as ListWorkflowTasks or GetWorkflowTask reports it.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, select, union_all, update
+from sqlalchemy import bindparam, case, func, insert, literal_column, select, union_all, update
 
-from dispatcher.core.calls import Endpoint, TaskQuery
+from dispatcher.core.calls import Api, Endpoint, JobQuery, TaskQuery
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.events import decode_key, encode_key
+from dispatcher.ledger.calls import api_of_attempt
 from dispatcher.ledger.tables import dispatches, double_starts, foreign_starts, in_state, rule_progress, sweeps
 from dispatcher.ledger.writing import BATCH, insert_new
 
@@ -19,16 +20,32 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
+    from dispatcher.core.calls import SweepQuery, TaskHint
+
+_JOBS = Api.LIST_MEDIA_PRODUCING_JOBS.value
+"""What stands for a workflow id where an endpoint's producing jobs are swept."""
+_IS_JOB = func.coalesce(dispatches.c.api, "") == Api.SUBMIT_MEDIA_PRODUCING_JOB.value
+_SUBJECT = case((_IS_JOB, literal_column(f"'{_JOBS}'")), else_=dispatches.c.workflow_id).label("workflow_id")
+
 
 @dataclass(frozen=True, slots=True)
 class SweepNeed:
-    """A workflow to sweep: rows due for a look, rows being followed, and the earliest intent of them."""
+    """What to sweep: rows due for a look, rows being followed, and the earliest intent of them.
+
+    `workflow_id` None means the producing jobs of the endpoint.
+    """
 
     endpoint: Endpoint
-    workflow_id: str
+    workflow_id: str | None
     earliest_intent_at: datetime
     uncertain: int
     following: int
+
+    def query(self, since: datetime, until: datetime) -> SweepQuery:
+        """Return the sweep of this over a window."""
+        if self.workflow_id is None:
+            return JobQuery(self.endpoint, since, until)
+        return TaskQuery(self.endpoint, self.workflow_id, since, until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,7 @@ class Straggler:
     attempt: int
     task_id: str
     endpoint: Endpoint
+    api: Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +94,11 @@ class OutputCheck:
     dispatch_id: str
     task_id: str
     endpoint: Endpoint
+    api: Api
 
 
 def sweeps_needed(tx: Connection, now: datetime, *, follow_since: datetime) -> list[SweepNeed]:
-    """Return the workflows with uncertain rows due at `now`, or with unfinished tasks.
+    """Return the workflows, and endpoints of producing jobs, with uncertain rows due at `now` or unfinished tasks.
 
     Of started rows those with an intent since `follow_since` count; older ones are `stragglers`.
     """
@@ -100,13 +119,19 @@ def sweeps_needed(tx: Connection, now: datetime, *, follow_since: datetime) -> l
         .order_by(both.c.region, both.c.endpoint, both.c.workflow_id)
     )
     return [
-        SweepNeed(Endpoint(row.region, row.endpoint), row.workflow_id, row.earliest, row.uncertain, row.following)
+        SweepNeed(
+            endpoint=Endpoint(row.region, row.endpoint),
+            workflow_id=None if row.workflow_id == _JOBS else row.workflow_id,
+            earliest_intent_at=row.earliest,
+            uncertain=row.uncertain,
+            following=row.following,
+        )
         for row in rows
     ]
 
 
 def expected(
-    tx: Connection, query: TaskQuery, now: datetime, *, called_until: datetime, limit: int = 10 * BATCH
+    tx: Connection, query: SweepQuery, now: datetime, *, called_until: datetime, limit: int = 10 * BATCH
 ) -> list[str]:
     """Return the uncertain rows that a complete sweep of `query`, begun at `now`, would show if started.
 
@@ -123,7 +148,7 @@ def expected(
                 table.next_at <= now,
                 table.region == query.endpoint.region,
                 table.endpoint == query.endpoint.url,
-                table.workflow_id == query.workflow_id,
+                _IS_JOB if isinstance(query, JobQuery) else table.workflow_id == query.workflow_id,
                 table.intent_at >= query.since,
                 table.intent_at <= called_until,
             )
@@ -137,12 +162,17 @@ def stragglers(tx: Connection, now: datetime, *, follow_since: datetime, limit: 
     """Return started rows without a final status, older than sweeps look back, that are due for a look."""
     table = dispatches.c
     rows = tx.execute(
-        select(table.dispatch_id, table.attempt, table.task_id, table.region, table.endpoint)
+        select(table.dispatch_id, table.attempt, table.task_id, table.region, table.endpoint, table.api)
         .where(table.follow_at <= now, table.intent_at < follow_since)
         .order_by(table.follow_at)
         .limit(limit)
     )
-    return [Straggler(row.dispatch_id, row.attempt, row.task_id, Endpoint(row.region, row.endpoint)) for row in rows]
+    return [
+        Straggler(
+            row.dispatch_id, row.attempt, row.task_id, Endpoint(row.region, row.endpoint), api_of_attempt(row.api)
+        )
+        for row in rows
+    ]
 
 
 def follow_later(tx: Connection, dispatch_ids: Sequence[str], at: datetime) -> None:
@@ -156,12 +186,12 @@ def follow_later(tx: Connection, dispatch_ids: Sequence[str], at: datetime) -> N
         )
 
 
-def record_sweep(tx: Connection, query: TaskQuery, *, complete: bool, now: datetime) -> None:
+def record_sweep(tx: Connection, query: SweepQuery, *, complete: bool, now: datetime) -> None:
     """Keep that a sweep was made, and whether every page came."""
     tx.execute(
         insert(sweeps).values(
             endpoint=query.endpoint.url,
-            workflow_id=query.workflow_id,
+            workflow_id=_JOBS if isinstance(query, JobQuery) else query.workflow_id,
             since=query.since,
             until=query.until,
             complete=complete,
@@ -170,12 +200,31 @@ def record_sweep(tx: Connection, query: TaskQuery, *, complete: bool, now: datet
     )
 
 
-def last_sweep_at(tx: Connection, endpoint: Endpoint, workflow_id: str) -> datetime | None:
-    """Return when a workflow was last swept, whether completely or not."""
+def last_sweep_at(tx: Connection, need: SweepNeed) -> datetime | None:
+    """Return when this was last swept, whether completely or not."""
+    subject = _JOBS if need.workflow_id is None else need.workflow_id
     at: datetime | None = tx.scalar(
-        select(func.max(sweeps.c.at)).where(sweeps.c.endpoint == endpoint.url, sweeps.c.workflow_id == workflow_id)
+        select(func.max(sweeps.c.at)).where(sweeps.c.endpoint == need.endpoint.url, sweeps.c.workflow_id == subject)
     )
     return at
+
+
+def worth_asking(tx: Connection, hint: TaskHint) -> list[Endpoint]:
+    """Return where a task is asked for of which somebody says that it ended; nowhere if nothing could come of it.
+
+    Something can if it is followed, or if it may be what an unanswered call of ours became.
+    """
+    table = dispatches.c
+    of_kind = _IS_JOB if hint.api is Api.SUBMIT_MEDIA_PRODUCING_JOB else ~_IS_JOB
+    followed = (table.follow_at.is_not(None)) & (table.task_id == hint.task_id)
+    unanswered = in_state(DispatchState.UNCERTAIN) & of_kind
+    if hint.token is not None:
+        unanswered &= table.dispatch_id == hint.token[0]
+    for condition in (followed, unanswered):
+        places = tx.execute(select(table.region, table.endpoint).where(condition).distinct()).all()
+        if places:
+            return [Endpoint(place.region, place.endpoint) for place in places]
+    return []
 
 
 def record_foreign(tx: Connection, found: Sequence[ForeignStart]) -> list[ForeignStart]:
@@ -234,12 +283,25 @@ def outputs_to_check(tx: Connection) -> list[OutputCheck]:
     """Return, for each rule whose outputs were never checked, its first finished task."""
     progress, table = rule_progress.c, dispatches.c
     rows = tx.execute(
-        select(progress.rule_id, progress.output_dispatch_id, progress.output_task_id, table.region, table.endpoint)
+        select(
+            progress.rule_id,
+            progress.output_dispatch_id,
+            progress.output_task_id,
+            table.region,
+            table.endpoint,
+            table.api,
+        )
         .join_from(rule_progress, dispatches, table.dispatch_id == progress.output_dispatch_id)
         .where(progress.output_task_id.is_not(None), progress.outputs_checked_at.is_(None))
     )
     return [
-        OutputCheck(row.rule_id, row.output_dispatch_id, row.output_task_id, Endpoint(row.region, row.endpoint))
+        OutputCheck(
+            rule_id=row.rule_id,
+            dispatch_id=row.output_dispatch_id,
+            task_id=row.output_task_id,
+            endpoint=Endpoint(row.region, row.endpoint),
+            api=api_of_attempt(row.api),
+        )
         for row in rows
     ]
 
@@ -256,13 +318,13 @@ def _by_workflow(where: ColumnElement[bool], *, uncertain: bool) -> Select[Any]:
         select(
             table.region,
             table.endpoint,
-            table.workflow_id,
+            _SUBJECT,
             func.min(table.intent_at).label("earliest"),
             (func.count() if uncertain else zero).label("uncertain"),
             (zero if uncertain else func.count()).label("following"),
         )
-        .where(where, table.workflow_id.is_not(None))
-        .group_by(table.region, table.endpoint, table.workflow_id)
+        .where(where, _SUBJECT.is_not(None))
+        .group_by(table.region, table.endpoint, _SUBJECT)
     )
 
 

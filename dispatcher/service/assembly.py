@@ -12,6 +12,7 @@ from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.behind import BehindGate
 from dispatcher.service.daemon import Daemon
 from dispatcher.service.deciding import Deciding
+from dispatcher.service.hints import Hints
 from dispatcher.service.intake import Intake
 from dispatcher.service.logs import get_logger
 from dispatcher.service.opening import coverage_of, make_listener, open_sources
@@ -25,6 +26,7 @@ from dispatcher.service.worker import Worker
 from dispatcher.sources.opening import open_bucket
 from dispatcher.sources.s3 import keys_of_boto3
 from dispatcher.targets.alibaba import AlibabaClients, keys_of_alibaba
+from dispatcher.targets.jobs import AlibabaJobs
 from dispatcher.targets.target import AlibabaTarget
 from dispatcher.targets.tasks import AlibabaTasks
 
@@ -70,7 +72,9 @@ def assemble(
     )
     stores = open_buckets(settings)
     polls = make_polls(settings, ledger, intake, stores, registered)
-    sweeper = Sweeper(settings, ledger, tasks, clock, stop)
+    jobs = AlibabaJobs(clients, before_read=permits, pause=partial(_pause, stop))
+    hints = Hints()
+    sweeper = Sweeper(settings, ledger, tasks, jobs, clock, stop)
     daemon = Daemon(
         settings=settings,
         ledger=ledger,
@@ -79,7 +83,7 @@ def assemble(
         intake=intake,
         worker=worker,
         deciding=Deciding(ledger, stores, intake, clock, stop),
-        upkeep=Upkeep(settings, ledger, tasks, sweeper, clock, stop),
+        upkeep=Upkeep(settings, ledger, tasks, jobs, hints, sweeper, clock, stop),
         stop=stop,
     )
     daemon.listener = make_listener(settings, intake, clock, daemon.fail)

@@ -10,29 +10,34 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dispatcher.core.outputs import loops
+from dispatcher.core.calls import Api, ServiceTask
+from dispatcher.core.jobs import EditingJob
+from dispatcher.core.outputs import loops, loops_by_job
 from dispatcher.core.tracing import input_of
 from dispatcher.errors import DispatcherError, LedgerError
 from dispatcher.ledger import announcing, following, holds, pruning, rulesets, settling
 from dispatcher.ledger.holds import HoldReason
-from dispatcher.ledger.settling import TaskFound
 from dispatcher.service.logs import get_logger
-from dispatcher.service.sweeping import FOLLOW_FOR, task_found, tell_evidence
+from dispatcher.service.sweeping import FOLLOW_FOR, evidence_of, task_found, tell_evidence
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
     from datetime import datetime
 
-    from dispatcher.core.calls import ServiceTask
+    from dispatcher.core.calls import Endpoint
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.following import OutputCheck, Straggler
-    from dispatcher.ports import Tasks
+    from dispatcher.ledger.settling import TaskFound
+    from dispatcher.ports import Jobs, Tasks
+    from dispatcher.service.hints import Hints
     from dispatcher.service.sweeping import Sweeper
 
 STRAGGLERS = 50
 """Old unfinished tasks asked for in one tick, one call each."""
+HINTS = 20
+"""Tasks asked for in one tick because somebody said that they ended."""
 STRAGGLER_EVERY = timedelta(minutes=10)
 SWEEPS_KEPT = timedelta(days=7)
 REST = timedelta(seconds=30)
@@ -46,6 +51,8 @@ class Upkeep:
     settings: Settings
     ledger: Ledger
     tasks: Tasks
+    jobs: Jobs
+    hints: Hints
     sweeper: Sweeper
     clock: Callable[[], datetime]
     stop: threading.Event
@@ -55,6 +62,7 @@ class Upkeep:
     def tick(self) -> None:
         """Do what is due. Raises LedgerError only; what a service refuses is logged and tried again 30 s later."""
         for part in (
+            self.follow_hints,
             self.sweeper.sweep_due,
             self.ask_for_stragglers,
             self.guard_loops,
@@ -78,6 +86,21 @@ class Upkeep:
 
     # -- tasks ---------------------------------------------------------------------------------------
 
+    def follow_hints(self) -> None:
+        """Look at tasks of which a callback said that they ended, where something could come of it.
+
+        What the service then says of them is evidence, as in a sweep. A hint is looked at once: what it led
+        to is found by the sweeps as well.
+        """
+        for hint in self.hints.take(HINTS):
+            if self.stop.is_set():
+                return
+            with self.ledger.read() as tx:
+                places = following.worth_asking(tx, hint)
+            for endpoint in places:
+                task = self._read(endpoint, hint.api, hint.task_id)
+                self._take(None if task is None else task_found(task))
+
     def ask_for_stragglers(self) -> None:
         """Ask for single tasks that are older than sweeps look back."""
         now = self.clock()
@@ -89,12 +112,19 @@ class Upkeep:
             # First put back in the queue: one that the service cannot answer does not keep the others waiting.
             with self.ledger.write() as tx:
                 following.follow_later(tx, [each.dispatch_id], self.clock() + STRAGGLER_EVERY)
-            task = self.tasks.get_task(each.endpoint, each.task_id)
-            found = None if task is None else task_found(task) or _adopted(each, task)
-            if found is not None:
-                with self.ledger.write() as tx:
-                    told = settling.settle_evidence(tx, [found], self.clock())
-                tell_evidence(told)
+            task = self._read(each.endpoint, each.api, each.task_id)
+            self._take(None if task is None else task_found(task) or _adopted(each, task))
+
+    def _read(self, endpoint: Endpoint, api: Api, task_id: str) -> ServiceTask | EditingJob | None:
+        if api is Api.SUBMIT_MEDIA_PRODUCING_JOB:
+            return self.jobs.get_job(endpoint, task_id)
+        return self.tasks.get_task(endpoint, task_id)
+
+    def _take(self, found: TaskFound | None) -> None:
+        if found is not None:
+            with self.ledger.write() as tx:
+                told = settling.settle_evidence(tx, [found], self.clock())
+            tell_evidence(told)
 
     def guard_loops(self) -> None:
         """Read the outputs of each rule's first finished task; hold the rule if one would start a rule again."""
@@ -114,15 +144,16 @@ class Upkeep:
             raise failure
 
     def _guard(self, check: OutputCheck) -> None:
-        task = self.tasks.get_task(check.endpoint, check.task_id)
+        task = self._read(check.endpoint, check.api, check.task_id)
+        names = self.settings.names
         found = None
-        if task is not None and task.activity_results is not None:
-            found = loops(
-                task.activity_results,
-                input_of(task.task_input, self.settings.names),
-                self.settings.names,
-                self.settings.rules,
-            )
+        match task:
+            case ServiceTask(activity_results=str(results)):
+                found = loops(results, input_of(task.task_input, names), names, self.settings.rules)
+            case EditingJob(media_url=str(media_url)):
+                found = loops_by_job(media_url, names, self.settings.rules)
+            case _:
+                pass  # it names no output
         now = self.clock()
         with self.ledger.write() as tx:
             following.mark_outputs_checked(tx, check.rule_id, now)
@@ -186,8 +217,8 @@ class Upkeep:
             pass
 
 
-def _adopted(row: Straggler, task: ServiceTask) -> TaskFound | None:
+def _adopted(row: Straggler, task: ServiceTask | EditingJob) -> TaskFound | None:
     """Return what a task tells of the row that took it over from another starter; it carries no id of ours."""
     if row.attempt > 0:
         return None
-    return TaskFound(row.dispatch_id, row.attempt, task.task_id, task.status, task.created_at, task.finished_at)
+    return evidence_of(row.dispatch_id, row.attempt, task)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dispatcher.core.calls import Api
 from dispatcher.core.jobs import EditingJob, Order, QuickJob, whole_second
 from dispatcher.targets.reading import Reader, UnknownIdError, format_time, malformed, parse_time
+from dispatcher.targets.tasks import no_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,12 +25,23 @@ _QUICK_SORT_BY = {Order.ASC: "asc", Order.DESC: "desc"}
 class AlibabaJobs:
     """Reads jobs through the official SDK. Thread-safe.
 
-    Pages are read when they are needed, and again where that may help (`Reader`). Every function
+    Pages are read when they are needed, and again where that may help (`Reader`). `before_read` is called
+    before each request, so that a caller can spend its quota of reads; it may block or raise. Every function
     raises CredentialsError or ServiceUnavailableError if the service does not say.
     """
 
-    def __init__(self, clients: AlibabaClients, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        clients: AlibabaClients,
+        *,
+        before_read: Callable[[Endpoint, Api], None] = no_wait,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._reader = Reader(clients, pause=pause)
+        self._before_read = before_read
+
+    def _read(self, endpoint: Endpoint, api: Api, call: Callable[[Any, Any], Any]) -> Any:  # noqa: ANN401 - the SDK ships no types
+        return self._reader.read(endpoint, api, call, before=lambda: self._before_read(endpoint, api))
 
     def list_jobs(self, endpoint: Endpoint, asked: JobFilter, window: Window) -> Iterator[EditingJob]:
         """Yield the editing jobs of one window (ListMediaProducingJobs), all pages."""
@@ -51,7 +63,7 @@ class AlibabaJobs:
                     )
                 )
 
-            return self._reader.read(endpoint, Api.LIST_MEDIA_PRODUCING_JOBS, read)
+            return self._read(endpoint, Api.LIST_MEDIA_PRODUCING_JOBS, read)
 
         for body in self._reader.pages(endpoint, Api.LIST_MEDIA_PRODUCING_JOBS, page):
             for each in body.media_producing_job_list or []:
@@ -64,7 +76,7 @@ class AlibabaJobs:
             return client.get_media_producing_job(models.GetMediaProducingJobRequest(job_id=job_id))
 
         try:
-            job = self._reader.read(endpoint, Api.GET_MEDIA_PRODUCING_JOB, read).media_producing_job
+            job = self._read(endpoint, Api.GET_MEDIA_PRODUCING_JOB, read).media_producing_job
         except UnknownIdError:
             return None
         return None if job is None else _editing_job(job, Api.GET_MEDIA_PRODUCING_JOB, endpoint)
@@ -87,7 +99,7 @@ class AlibabaJobs:
                     )
                 )
 
-            return self._reader.read(endpoint, Api.LIST_BATCH_MEDIA_PRODUCING_JOBS, read)
+            return self._read(endpoint, Api.LIST_BATCH_MEDIA_PRODUCING_JOBS, read)
 
         for body in self._reader.pages(endpoint, Api.LIST_BATCH_MEDIA_PRODUCING_JOBS, page):
             yield from [_quick_job(each, endpoint) for each in body.editing_batch_job_list or []]

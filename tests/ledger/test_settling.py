@@ -186,10 +186,10 @@ def test_which_workflows_need_a_sweep(desk: Desk) -> None:
         following.follow_later(tx, [old.dispatch_id], desk.now + timedelta(hours=1))
         assert following.stragglers(tx, desk.now, follow_since=desk.now, limit=10) == []
         following.record_sweep(tx, query, complete=False, now=desk.now)
-        assert following.last_sweep_at(tx, need.endpoint, "wf") == desk.now
+        assert following.last_sweep_at(tx, need) == desk.now
         assert following.last_sweep_at(tx, need.endpoint, "other") is None
         following.record_sweep(tx, query, complete=True, now=desk.now + EVERY)
-        assert following.last_sweep_at(tx, need.endpoint, "wf") == desk.now + EVERY
+        assert following.last_sweep_at(tx, need) == desk.now + EVERY
 
 
 def test_a_foreign_start_is_news_once(desk: Desk) -> None:

@@ -18,12 +18,13 @@ from dispatcher.ledger.engine import Ledger
 from dispatcher.ports import Batch
 from dispatcher.service.assembly import register
 from dispatcher.service.deciding import Deciding
+from dispatcher.service.hints import Hints
 from dispatcher.service.intake import Intake
 from dispatcher.service.routes import routes
 from dispatcher.service.sweeping import Sweeper
 from dispatcher.service.upkeep import Upkeep
 from dispatcher.service.worker import Worker
-from tests.service.fakes import Clock, ScriptedTarget, ScriptedTasks, make_settings, seen
+from tests.service.fakes import Clock, ScriptedJobs, ScriptedTarget, ScriptedTasks, make_settings, seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
@@ -48,6 +49,8 @@ class Scene:
     target: ScriptedTarget
     tasks: ScriptedTasks
     settings: Settings
+    jobs: ScriptedJobs = field(default_factory=ScriptedJobs)
+    hints: Hints = field(default_factory=Hints)
     stop: threading.Event = field(default_factory=threading.Event)
     woken: int = 0
     workers: list[Worker] = field(default_factory=list)
@@ -79,11 +82,13 @@ class Scene:
         return worker
 
     def sweeper(self) -> Sweeper:
-        return Sweeper(self.settings, self.ledger, self.tasks, self.clock, self.stop, chance=lambda: 0.5)
+        return Sweeper(self.settings, self.ledger, self.tasks, self.jobs, self.clock, self.stop, chance=lambda: 0.5)
 
     def upkeep(self) -> Upkeep:
         self.intake()  # a start registers the present rules
-        return Upkeep(self.settings, self.ledger, self.tasks, self.sweeper(), self.clock, self.stop)
+        return Upkeep(
+            self.settings, self.ledger, self.tasks, self.jobs, self.hints, self.sweeper(), self.clock, self.stop
+        )
 
     def deciding(self, stores: Mapping[str, Any] | None = None) -> Deciding:
         return Deciding(self.ledger, stores or {}, self.intake(), self.clock, self.stop)
@@ -119,6 +124,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     ledger.close()
     assert made.target.unexpected == []
     assert made.tasks.unexpected == []
+    assert made.jobs.unexpected == []
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from dispatcher.core.calls import Api, EditingCall, Endpoint, RegisterCall, Serv
 from dispatcher.core.dispatch import attempt_token
 from dispatcher.core.events import ObjectEvent
 from dispatcher.core.extensions import MEDIA
+from dispatcher.core.jobs import EditingJob, JobFilter, Order
 from dispatcher.core.location import Location, Names
 from dispatcher.core.ratelimit import Rate
 from dispatcher.core.rules import Rule, RuleSet, WorkflowAction
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dispatcher.core.calls import Call, TaskQuery
+    from dispatcher.core.jobs import Window
     from dispatcher.core.outcomes import Outcome
     from dispatcher.errors import DispatcherError
 
@@ -216,6 +218,56 @@ class ScriptedTasks:
             self.unexpected.append(task_id)
             raise AssertionError(f"nobody expects a look at task {task_id}")
         found = self.single[task_id]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def editing_job(
+    job_id: str,
+    *,
+    dispatch: str | None = None,
+    attempt: int = 1,
+    status: str = "Processing",
+    at: datetime = NOW,
+    **told: Any,
+) -> EditingJob:
+    """A producing job as the service tells it; without `dispatch` it carries no id of ours."""
+    mine = {} if dispatch is None else {"DispatchId": attempt_token(dispatch, attempt)}
+    final = status in {"Success", "Failed"}
+    told = {"created_at": at, "completed_at": at if final else None} | told
+    return EditingJob(job_id, status, user_data=json.dumps(mine), **told)
+
+
+@dataclass
+class ScriptedJobs:
+    """The service's list of producing jobs as a test wrote it; None: nobody expects a look. An error ends it there."""
+
+    pages: list[Sequence[EditingJob] | DispatcherError] | None = None
+    single: dict[str, EditingJob | DispatcherError | None] = field(default_factory=dict)
+    windows: list[Window] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+
+    def list_jobs(self, endpoint: Endpoint, asked: JobFilter, window: Window) -> Iterator[EditingJob]:
+        assert endpoint.url
+        assert asked == JobFilter(order=Order.ASC), "nothing may be left out of a sweep"
+        self.windows.append(window)
+        if self.pages is None:
+            self.unexpected.append("list")
+            raise AssertionError("nobody expects a sweep of jobs")
+        for page in self.pages:
+            if isinstance(page, Exception):
+                raise page
+            yield from page
+
+    def get_job(self, endpoint: Endpoint, job_id: str) -> EditingJob | None:
+        assert endpoint.url
+        self.asked.append(job_id)
+        if job_id not in self.single:
+            self.unexpected.append(job_id)
+            raise AssertionError(f"nobody expects a look at job {job_id}")
+        found = self.single[job_id]
         if isinstance(found, Exception):
             raise found
         return found
