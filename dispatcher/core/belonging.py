@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import content_identity, dispatch_id
 from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
-from dispatcher.core.tracing import media_of, objects_under_rules, token_of
+from dispatcher.core.tracing import objects_under_rules, reads_asset, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,16 +89,11 @@ def ids_of(rule: Rule, bucket: str, key: str, etag: str, size: int) -> Iterator[
 
 def _reads_media_of_a_rule(task: ServiceTask, rules: RuleSet) -> bool:
     """Tell whether the task reads a media asset, by a workflow that a rule gives media assets to."""
-    media = media_of(task.task_input)
-    return (
-        media is not None
-        and "://" not in media
-        and any(
-            isinstance(rule.action, WorkflowAction)
-            and rule.action.input_type is InputType.MEDIA
-            and rule.action.workflow_id == task.workflow_id
-            for rule in rules.rules
-        )
+    return reads_asset(task.task_input) and any(
+        isinstance(rule.action, WorkflowAction)
+        and rule.action.input_type is InputType.MEDIA
+        and rule.action.workflow_id == task.workflow_id
+        for rule in rules.rules
     )
 
 

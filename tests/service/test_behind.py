@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dispatcher.core.dispatch import dispatch_id
-from dispatcher.core.rules import WorkflowAction
+from dispatcher.core.rules import InputType, WorkflowAction
 from dispatcher.errors import CredentialsError, ServiceUnavailableError
 from dispatcher.ledger import notices
 from dispatcher.ledger.notices import NoticeCode
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from dispatcher.core.calls import Endpoint, ServiceTask
+    from dispatcher.core.calls import Endpoint
     from dispatcher.core.jobs import EditingJob, JobFilter, Window
 
 STRANGER = dispatch_id("r", "b", "in/lost.mp4", "c:e:1")
@@ -163,10 +163,9 @@ def test_a_service_that_is_away_is_asked_again(scene: Scene) -> None:
     assert not found.is_shut()
 
 
-@pytest.mark.parametrize("media", ["m-1", "oss://b/in/x.mp4"])
-def test_a_media_asset_is_no_object_of_a_rule_that_reads_urls(scene: Scene, media: str) -> None:
-    task: ServiceTask = replace(
-        service_task("t", dispatch=STRANGER), task_input=f'{{"Type":"Media","Media":"{media}"}}'
-    )
+@pytest.mark.parametrize("input_type", InputType)
+def test_a_task_of_a_media_asset_may_be_that_of_a_rule_that_registers(scene: Scene, input_type: InputType) -> None:
+    task = replace(service_task("t", dispatch=STRANGER), task_input='{"Type":"Media","Media":"m-1"}')
     scene.tasks.pages["wf"] = [[task]]
-    assert gate(scene).is_open() is (media == "m-1")
+    scene.settings = make_settings(make_rule(action=WorkflowAction("wf", input_type=input_type)))
+    assert gate(scene).is_open() is (input_type is InputType.OSS)
