@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.calls import Api
-from dispatcher.core.editing import resolved, urls_of
+from dispatcher.core.editing import urls_of
 from dispatcher.core.location import parse_oss_host
 from dispatcher.core.matching import file_name_extension
 from dispatcher.core.media_urls import authority_of_url
 from dispatcher.core.problems import Problem, ProblemCode, Severity, bounded
 from dispatcher.core.rules import EditingAction, MatchMode, WorkflowAction
-from dispatcher.core.templates import bind_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,7 +140,7 @@ def _not_readable(rules: RuleSet, buckets: Mapping[str, BucketSettings]) -> Iter
                 readable = _leads_to_oss(media_url, custom)
                 mended = 'workflow: {id: …, media_url: "oss://MIRROR/{key}"}'
             case EditingAction() as action:
-                readable = not _names_bucket(action, rule, bucket)
+                readable = not _names_bucket(action, bucket)
                 mended = 'editing: {…, clips_param: {Video: "oss://MIRROR/{key}"}}'
             case _:
                 assert_never(rule.action)
@@ -157,11 +156,17 @@ def _not_readable(rules: RuleSet, buckets: Mapping[str, BucketSettings]) -> Iter
         )
 
 
-def _names_bucket(action: EditingAction, rule: Rule, bucket: BucketSettings) -> bool:
-    """Tell whether a job would read or write in a bucket on another store."""
-    doors = {bucket.name, *bucket.hosts, bucket.endpoint.partition("://")[2]}
-    bound = resolved(action, lambda value: bind_value(value, rule.input.bucket, rule.id))
-    return any(authority_of_url(value) in doors for _, value in urls_of(bound))
+def _names_bucket(action: EditingAction, bucket: BucketSettings) -> bool:
+    """Tell whether a job would read or write in a rule's bucket on another store.
+
+    A bucket that is written out is one on OSS, whatever its name; that of the placeholders is not.
+    """
+    doors = {*bucket.hosts, bucket.endpoint.partition("://")[2]}
+    texts = [str(text) for _, text in urls_of(action)]
+    authorities = [authority_of_url(text) or "" for text in texts]
+    return any(text.startswith("{url}") for text in texts) or any(
+        "{bucket}" in authority or authority in doors for authority in authorities
+    )
 
 
 def _leads_to_oss(media_url: str, custom_hosts: set[str]) -> bool:

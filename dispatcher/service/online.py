@@ -15,10 +15,14 @@ from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.place import check_place, path_of
 from dispatcher.service.assembly import keys_of
 from dispatcher.service.findings import Finding, finding, gravest
+from dispatcher.service.imm_probing import imm_findings
 from dispatcher.service.probing import ServiceCheck
 from dispatcher.sources.opening import open_bucket
 from dispatcher.targets.alibaba import AlibabaClients
-from dispatcher.targets.target import AlibabaTarget
+from dispatcher.targets.imm import AlibabaBatches
+from dispatcher.targets.ram import AlibabaRoles
+from dispatcher.targets.calling import Caller
+from dispatcher.targets.permissions import PermissionProbe
 from dispatcher.targets.tasks import AlibabaTasks
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ def check_online(settings: Settings, now: datetime) -> OnlineCheck:
     found = [each for name in settings.rules.buckets() for each in _bucket(settings, settings.buckets[name])]
     found += _ledger(settings)
     found += _service(settings, now)
+    found += _imm(settings)
     return OnlineCheck(tuple(each.problem for each in found), gravest(each.exit_code for each in found))
 
 
@@ -111,9 +116,16 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
 
 def _service(settings: Settings, now: datetime) -> list[Finding]:
     with closing(AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)) as clients:
-        target = AlibabaTarget(clients, not_started_codes=settings.not_started_codes)
+        probe = PermissionProbe(Caller(clients, settings.not_started_codes))
         with _known_ids(settings, now) as known:
-            return list(ServiceCheck(settings, target, AlibabaTasks(clients), known, now).findings())
+            return list(ServiceCheck(settings, probe.ask, AlibabaTasks(clients), known, now).findings())
+
+
+def _imm(settings: Settings) -> list[Finding]:
+    if settings.imm is None:
+        return []
+    with closing(AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)) as clients:
+        return list(imm_findings(settings, AlibabaBatches(clients), AlibabaRoles(clients)))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`check --online`, the service: may we call it, and does somebody else start the same files?
 
-Each missing permission is named with the action to grant. StartWorkflow is tried with a workflow that
-cannot exist and an input that no workflow takes: the refusal proves the permission, and nothing can start.
+Each missing permission is named with the action to grant. Only calls that the rules need are tried; what
+would start something is asked for so that it must be refused (`targets/permissions.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, assert_never
 
-from dispatcher.core.calls import TaskQuery, WorkflowCall
+from dispatcher.core.calls import Api, TaskQuery
+from dispatcher.core.needs import apis_needed
 from dispatcher.core.outcomes import NotSent, Registered, Rejected, Started, Throttled, Unauthorized, Uncertain
 from dispatcher.core.tracing import started_by_rule, token_of
 from dispatcher.errors import CredentialsError, DispatcherError, ExitCode
@@ -21,29 +22,25 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dispatcher.core.calls import Endpoint, ServiceTask
+    from dispatcher.core.outcomes import Outcome
     from dispatcher.core.rules import Rule
     from dispatcher.core.settings import Settings
-    from dispatcher.ports import Target, Tasks
+    from dispatcher.ports import Tasks
 
 LOOK_BACK = timedelta(hours=24)
 """How far back starts that are not ours are looked for."""
-NO_WORKFLOW = "0" * 32
-"""An id that no workflow has."""
-NO_TASK = "0" * 32
-
-
 # -- the service ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceCheck:
-    """Tries the service's three calls, and reads its tasks of the last day.
+    """Tries the calls that the rules need, and reads the service's tasks of the last day.
 
     `known` tells whether this ledger ever had a dispatch id.
     """
 
     settings: Settings
-    target: Target
+    probe: Callable[[Endpoint, Api], Outcome | None]
     tasks: Tasks
     known: Callable[[str], bool]
     now: datetime
@@ -54,36 +51,31 @@ class ServiceCheck:
         for rule in self.settings.rules.rules:
             by_endpoint.setdefault(self.settings.buckets[rule.input.bucket].ims, []).append(rule)
         for endpoint, rules in by_endpoint.items():
-            yield from self._start(endpoint)
-            yield from self._get(endpoint)
+            for api in apis_needed(rules):
+                # Listing the tasks of each workflow, below, asks for its permission, too.
+                if api is not Api.LIST_WORKFLOW_TASKS:
+                    yield from self._ask(endpoint, api)
             yield from self._list(endpoint, rules)
 
-    def _start(self, endpoint: Endpoint) -> Iterator[Finding]:
-        call = WorkflowCall(endpoint, NO_WORKFLOW, task_input="{}", user_data="{}")
-        outcome = self.target.start(call)
+    def _ask(self, endpoint: Endpoint, api: Api) -> Iterator[Finding]:
+        outcome = self.probe(endpoint, api)
         match outcome:
-            case Rejected() | Throttled() | Registered():
+            case None | Rejected() | Throttled() | Registered() | Uncertain(accepted=True):
                 return
             case Unauthorized(code=code, message=message):
-                yield _permission("ice:StartWorkflow", endpoint, f"{code} {message}")
+                yield _permission(f"ice:{api}", endpoint, f"{code} {message}")
             case NotSent(reason=reason):
                 yield _unreachable(endpoint, reason)
             case Uncertain(reason=reason):
-                yield _unreachable(endpoint, f"no usable answer to StartWorkflow ({reason})")
+                yield _unreachable(endpoint, f"no usable answer to {api} ({reason})")
             case Started(task_id=task_id):
                 yield finding(
                     "probe_started",
-                    f"{endpoint.url} accepted a workflow that cannot exist, as task {task_id}",
+                    f"{endpoint.url} accepted a {api} that no service can take, as {task_id}",
                     hint="this endpoint does not behave like the service: see ims.endpoint",
                 )
             case _:
                 assert_never(outcome)
-
-    def _get(self, endpoint: Endpoint) -> Iterator[Finding]:
-        try:
-            self.tasks.get_task(endpoint, NO_TASK)
-        except DispatcherError as error:
-            yield _refused("ice:GetWorkflowTask", endpoint, error)
 
     def _list(self, endpoint: Endpoint, rules: Sequence[Rule]) -> Iterator[Finding]:
         for workflow_id in dict.fromkeys(rule.workflow_id for rule in rules if rule.workflow_id is not None):

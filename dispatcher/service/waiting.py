@@ -85,7 +85,9 @@ def _dead(row: DispatchView) -> str:
     said = f": {error.code or ''} {error.message or ''}".rstrip() if error is not None else ""
     match row.reason:
         case StateReason.USER_DATA:
-            because = "its UserData would be longer than the service takes; shorten workflow.user_data"
+            because = "its UserData would be longer than the service takes; shorten the rule's user_data"
+        case StateReason.LIMIT:
+            because = "its request would not keep a documented limit, and was not sent"
         case StateReason.ATTEMPTS:
             because = "it was tried for a day"
         case _:

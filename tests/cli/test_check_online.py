@@ -107,6 +107,36 @@ def test_a_missing_permission_is_named(place: Place, simulator: Simulator, actio
     assert f"grant ice:{action}" in problem["hint"]
 
 
+EDITING = {
+    "template": "t1",
+    "clips_param": {"Video": "oss://mirror/{key}"},
+    "output_media_config": {"MediaURL": "oss://mirror/made/{key}"},
+}
+EDITING_ACTIONS = ["SubmitMediaProducingJob", "ListMediaProducingJobs", "GetMediaProducingJob"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [("media", "RegisterMediaInfo"), ("media", "GetMediaInfo")] + [("editing", each) for each in EDITING_ACTIONS],
+)
+def test_only_the_calls_of_the_rules_are_tried_and_nothing_is_made(
+    place: Place, simulator: Simulator, kind: str, action: str
+) -> None:
+    workflow = f'"workflow": {json.dumps({"id": "w1", "media_url": f"oss://{place.bucket}/{{key}}"})}'
+    swap = {
+        "media": ('"workflow": {', '"workflow": {"input_type": "media", '),
+        "editing": (workflow, f'"editing": {json.dumps(EDITING)}'),
+    }[kind]
+    others = ["StartWorkflow", "ListWorkflowTasks", "RegisterMediaInfo"] if kind == "editing" else EDITING_ACTIONS
+    simulator.set_faults(FaultPlan(denied=dict.fromkeys(others, "NoPermission")))
+    assert place.check(swap) == (0, [])
+    simulator.set_faults(FaultPlan(denied={action: "NoPermission"}))
+    code, [problem] = place.check(swap)
+    assert (code, problem["code"]) == (77, "permission")
+    assert f"grant ice:{action}" in problem["hint"]
+    assert simulator.journal() == []
+
+
 def test_a_wrong_bucket_secret_is_a_missing_permission(place: Place, seaweedfs: S3Server) -> None:
     code, [problem] = place.check((seaweedfs.access_key_secret.value, "not-the-secret"))
     assert (code, problem["code"]) == (77, "permission")
