@@ -32,7 +32,7 @@ def shown_action(action: BatchAction) -> Json:
 
 
 def imm_statements(imm: ImmSettings) -> list[Json]:
-    """Return the statements of a RAM policy that allow batches in the project, and looking at bindings."""
+    """Return the statements of a RAM policy that allow batches in the project, and looking at bindings and the role."""
     project = f"acs:imm:*:*:project/{imm.project}"
     return [
         {
@@ -41,4 +41,5 @@ def imm_statements(imm: ImmSettings) -> list[Json]:
             "Resource": [project, f"{project}/*"],
         },
         {"Effect": "Allow", "Action": [f"imm:{ImmApi.GET_ATTACHMENT}"], "Resource": ["*"]},
+        {"Effect": "Allow", "Action": ["ram:GetRole"], "Resource": [f"acs:ram:*:*:role/{imm.service_role}"]},
     ]

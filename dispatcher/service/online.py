@@ -19,10 +19,10 @@ from dispatcher.service.imm_probing import imm_findings
 from dispatcher.service.probing import ServiceCheck
 from dispatcher.sources.opening import open_bucket
 from dispatcher.targets.alibaba import AlibabaClients
-from dispatcher.targets.imm import AlibabaBatches
-from dispatcher.targets.ram import AlibabaRoles
 from dispatcher.targets.calling import Caller
+from dispatcher.targets.imm import AlibabaBatches
 from dispatcher.targets.permissions import PermissionProbe
+from dispatcher.targets.ram import AlibabaRoles
 from dispatcher.targets.tasks import AlibabaTasks
 
 if TYPE_CHECKING:

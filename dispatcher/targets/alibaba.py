@@ -30,10 +30,11 @@ _CHATTY_LOGGERS = ("darabonba-core", "alibabacloud-tea", "credentials")
 
 
 class Product(StrEnum):
-    """A service with an SDK package of its own; the value is the first word of its host names."""
+    """A service; the value is the first word of its host names. RAM is called by the SDK that is common to all."""
 
     ICE = "ice"
     IMM = "imm"
+    RAM = "ram"
 
 
 def split_timeout(call_timeout: timedelta) -> tuple[int, int]:
@@ -119,6 +120,8 @@ def _client_class(product: Product) -> Any:  # noqa: ANN401 - the SDK ships no t
                 raise ConfigError(
                     "the SDK of IMM is not installed", hint="install it with: pip install 'oss-dispatcher[imm]'"
                 ) from None
+        case Product.RAM:
+            from alibabacloud_tea_openapi.client import Client  # noqa: PLC0415 - heavy: only where calls are made
         case _:
             assert_never(product)
     return Client

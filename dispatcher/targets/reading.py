@@ -127,6 +127,8 @@ def models_of(product: Product) -> Any:  # noqa: ANN401 - the SDK ships no types
             from alibabacloud_ice20201109 import models  # noqa: PLC0415 - heavy: only where calls are made
         case Product.IMM:
             from alibabacloud_imm20200930 import models  # noqa: PLC0415 - as above
+        case Product.RAM:
+            from alibabacloud_tea_openapi import utils_models as models  # noqa: PLC0415 - as above
         case _:
             assert_never(product)
     return models

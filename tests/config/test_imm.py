@@ -82,6 +82,11 @@ def test_the_policy_allows_batches_in_this_project_alone(tmp_path: Path) -> None
     calls = {"CreateBatch", "ListBatches", "GetBatch", "SuspendBatch", "ResumeBatch", "GetProject"}
     assert set(of_project["Action"]) == {f"imm:{call}" for call in calls}
     assert of_bindings["Action"] == ["imm:GetOSSBucketAttachment"]
+    assert statements[-1] == {
+        "Effect": "Allow",
+        "Action": ["ram:GetRole"],
+        "Resource": ["acs:ram:*:*:role/own-role"],
+    }
 
 
 @pytest.mark.parametrize(
