@@ -113,6 +113,8 @@ class Callbacks:
             with urllib3.PoolManager(timeout=urllib3.Timeout(total=within), retries=False) as pool:
                 answer = pool.request("POST", url, body=body, headers=headers, redirect=False, preload_content=False)
                 answer.close()
+        except urllib3.exceptions.NewConnectionError:
+            return "no connection"
         except urllib3.exceptions.TimeoutError:
             return "timeout"
         except urllib3.exceptions.HTTPError as error:
