@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -31,6 +33,9 @@ __all__ = ["Incarnation", "Ledger"]
 PAGE_SIZE = 16_384
 """Bytes. Snapshot segments fill such pages well; 4 KiB pages would waste a third of the disk."""
 BUSY_TIMEOUT_MS = 30_000
+YIELDED_WITHIN = 60.0
+"""Seconds in which a sender that yields lets go: its calls in flight end first."""
+_ASK_EVERY = 0.1
 _WRITING = "ledger_writing"
 
 
@@ -114,14 +119,15 @@ class Ledger:
         finally:
             part.unlink(missing_ok=True)
 
-    def become_sender(self, now: datetime) -> Incarnation:
-        """Become the one process that may call, for as long as this ledger is open.
+    def become_sender(self, now: datetime, *, yields: bool = False) -> Incarnation:
+        """Become the one process that may call, until `resign` or for as long as this ledger is open.
 
         Rows that an earlier sender left `sending` become uncertain, due for a look at once. Raises
-        LedgerLockedError, naming the process, while another sender lives.
+        LedgerLockedError, naming the process, while another sender lives. One that `yields` is asked to let go,
+        and waited for, by one that does not.
         """
         if self._lock is None:
-            self._lock = sending.SenderLock.take(self.path)
+            self._lock = self._take_lock(yields=yields)
         with self.write() as tx:
             incarnation = sending.begin_incarnation(tx, now, os.getpid())
         recovered, more = 0, True
@@ -131,6 +137,31 @@ class Ledger:
             recovered += some
             more = some > 0
         return replace(incarnation, recovered=recovered)
+
+    def _take_lock(self, *, yields: bool) -> sending.SenderLock:
+        deadline = time.monotonic() + YIELDED_WITHIN
+        while True:
+            try:
+                return sending.SenderLock.take(self.path, yields=yields)
+            except sending.SenderYieldsError:
+                if time.monotonic() > deadline:
+                    raise
+                sending.ask_to_yield(self.path)
+                threading.Event().wait(_ASK_EVERY)
+
+    def should_yield(self) -> bool:
+        """Tell whether another process waits for the right to send that this one has."""
+        return self._lock is not None and sending.is_asked_to_yield(self.path)
+
+    def somebody_sends(self) -> bool:
+        """Tell whether any process has the right to send now."""
+        return self._lock is not None or sending.somebody_sends(self.path)
+
+    def resign(self) -> None:
+        """Give the right to send back; nothing may be under way. Idempotent."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def is_sender(self) -> bool:
         """Tell whether this process still is the one that may call. Thread-safe, cheap, never raises.
@@ -143,9 +174,7 @@ class Ledger:
     def close(self) -> None:
         """Release everything, the sender's lock too. Idempotent."""
         self._engine.dispose()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        self.resign()
 
     def _copy_before(self, revision: str) -> None:
         to = self.path.with_name(f"{self.path.name}.before-{revision}")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from dispatcher.core.dispatch import StateReason
 
+_YIELDS = "yields"
+
 
 @dataclass(frozen=True, slots=True)
 class Incarnation:
@@ -38,6 +40,10 @@ class Incarnation:
 
     number: int
     recovered: int = 0
+
+
+class SenderYieldsError(LedgerLockedError):
+    """Another process sends, and will stop soon when it is asked to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,12 @@ class SenderLock:
     path: Path
 
     @classmethod
-    def take(cls, ledger: Path) -> SenderLock:
-        """Take the lock beside the ledger, or raise LedgerLockedError with the holder's process id."""
-        path = ledger.with_name(ledger.name + ".sender.lock")
+    def take(cls, ledger: Path, *, yields: bool = False) -> SenderLock:
+        """Take the lock beside the ledger, or raise LedgerLockedError with the holder's process id.
+
+        One that `yields` promises to release it soon after somebody asked (`ask_to_yield`).
+        """
+        path = _lock_path(ledger)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -60,14 +69,20 @@ class SenderLock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            holder, _, rest = os.pread(descriptor, 40, 0).decode("ascii", "replace").strip().partition(" ")
             os.close(descriptor)
+            if rest == _YIELDS and not yields:
+                raise SenderYieldsError(
+                    f"process {holder}, a backfill, is dispatching from the ledger {ledger} and does not let go",
+                    hint="stop it (Ctrl-C pauses it), start this, and resume it: it goes on beside a daemon",
+                ) from None
             raise LedgerLockedError(
-                f"process {holder} is already dispatching from the ledger {ledger}",
+                f"process {holder or 'unknown'} is already dispatching from the ledger {ledger}",
                 hint="stop it first; one ledger has one sender",
             ) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        os.pwrite(descriptor, f"{os.getpid()}{f' {_YIELDS}' if yields else ''}\n".encode("ascii"), 0)
+        _wanted_path(ledger).unlink(missing_ok=True)
         return cls(descriptor, path)
 
     def is_held(self) -> bool:
@@ -81,6 +96,45 @@ class SenderLock:
     def release(self) -> None:
         """Let another process send."""
         os.close(self.descriptor)
+
+
+def ask_to_yield(ledger: Path) -> None:
+    """Ask the holder of the lock to release it. Idempotent; whoever takes the lock ends the request."""
+    try:
+        _wanted_path(ledger).touch()
+    except OSError as error:
+        raise LedgerPlaceError(
+            f"the file {_wanted_path(ledger)} cannot be written ({error.strerror})",
+            hint="check the owner and the permissions of the ledger's directory",
+        ) from error
+
+
+def is_asked_to_yield(ledger: Path) -> bool:
+    """Tell whether somebody waits for the lock."""
+    return _wanted_path(ledger).exists()
+
+
+def somebody_sends(ledger: Path) -> bool:
+    """Tell whether any process holds the lock now. For a moment this takes part in it itself."""
+    try:
+        descriptor = os.open(_lock_path(ledger), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock_path(ledger: Path) -> Path:
+    return ledger.with_name(ledger.name + ".sender.lock")
+
+
+def _wanted_path(ledger: Path) -> Path:
+    return ledger.with_name(ledger.name + ".sender.wanted")
 
 
 def begin_incarnation(tx: Connection, now: datetime, pid: int) -> Incarnation:

@@ -41,15 +41,22 @@ if TYPE_CHECKING:
     from dispatcher.sources.store import StoreBucket
 
 
-def assemble(
-    settings: Settings, ledger: Ledger, clock: Callable[[], datetime], stop: threading.Event, *, shadow: bool
+def assemble(  # noqa: PLR0913 - what it is put together from, by name
+    settings: Settings,
+    ledger: Ledger,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+    *,
+    shadow: bool,
+    yields: bool = False,
 ) -> Daemon:
-    """Put a dispatcher together. Takes the right to send, and makes the rules the current ones.
+    """Put a dispatcher together. Takes the right to send, and makes the rules the current ones. One that
+    `yields` the right lets a daemon have it.
 
     Raises LedgerLockedError if another process sends from this ledger, ConfigError if a rule changed its
     id without saying so. Nothing is listed or called yet.
     """
-    incarnation = ledger.become_sender(clock())
+    incarnation = ledger.become_sender(clock(), yields=yields)
     if incarnation.recovered:
         get_logger().warning(
             "dispatch.uncertain", rows=incarnation.recovered, reason="their sender died during the call"

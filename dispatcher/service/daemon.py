@@ -116,6 +116,14 @@ class Daemon:
         thread.start()
         return thread
 
+    def start_upkeep(self) -> Ticks:
+        """Start what follows tasks and ends rows, and nothing that detects."""
+        ticks = Ticks(2, self.fail)
+        ticks.add("upkeep", self._guarded(self.upkeep.tick, self._look_every()))
+        ticks.add("clean", self._guarded(self.upkeep.clean, CLEAN_EVERY))
+        ticks.start()
+        return ticks
+
     def start_sources(self) -> list[threading.Thread]:
         """Start a thread for each source of notifications, and the listener. Raises ServiceUnavailableError."""
         if self.listener is not None:

@@ -15,7 +15,7 @@ from dispatcher.core.jobs import EditingJob
 from dispatcher.core.outputs import loops, loops_by_job
 from dispatcher.core.tracing import input_of
 from dispatcher.errors import DispatcherError, LedgerError
-from dispatcher.ledger import announcing, following, holds, pruning, rulesets, settling
+from dispatcher.ledger import announcing, backfills, following, holds, pruning, rulesets, settling
 from dispatcher.ledger.holds import HoldReason
 from dispatcher.service.logs import get_logger
 from dispatcher.service.sweeping import FOLLOW_FOR, evidence_of, task_found, tell_evidence
@@ -201,9 +201,11 @@ class Upkeep:
         with self.ledger.write() as tx:
             moved = rulesets.move_renamed(tx)
             skipped = rulesets.skip_removed(tx, self.clock())
+            cancelled = backfills.skip_cancelled(tx, self.clock())
+            backfills.end_finished(tx, self.clock())
         for each in skipped:
             get_logger().info("dispatch.skipped", dispatch=each, reason="RULE_REMOVED")
-        return moved + len(skipped)
+        return moved + len(skipped) + cancelled
 
     def _prune_some(self) -> int:
         now = self.clock()

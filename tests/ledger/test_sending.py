@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,7 @@ from dispatcher.ledger.calls import call_from_text
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ledger.failures import LedgerLockedError
 from dispatcher.ledger.recording import NewDispatch
+from tests.simulator_fixtures import wait_until
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -138,3 +141,30 @@ def test_recorders_work_while_the_sender_sends(desk: Desk, url: str) -> None:
         for each in recorders:
             each.result()
     assert len(started) == len(set(started)) == 20 * 20
+
+
+def test_a_sender_that_yields_is_asked_to_let_go(url: str, now: datetime) -> None:
+    backfill, daemon, second = Ledger.open(url), Ledger.open(url), Ledger.open(url)
+    with closing(backfill), closing(daemon), closing(second):
+        backfill.become_sender(now, yields=True)
+        assert not backfill.should_yield()
+        with pytest.raises(LedgerLockedError, match=f"process {os.getpid()} is already"):
+            second.become_sender(now, yields=True)  # another backfill goes beside it
+        assert not backfill.should_yield()
+        taken = threading.Thread(target=daemon.become_sender, args=(now,))
+        taken.start()
+        wait_until(backfill.should_yield)
+        backfill.resign()
+        taken.join(10)
+        assert (backfill.is_sender(), daemon.is_sender(), daemon.should_yield()) == (False, True, False)
+        assert backfill.somebody_sends()
+    with closing(Ledger.open(url)) as last:
+        assert not last.somebody_sends()
+
+
+def test_a_sender_that_does_not_let_go_is_named(url: str, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dispatcher.ledger.engine.YIELDED_WITHIN", 0.0)
+    with closing(Ledger.open(url)) as backfill, closing(Ledger.open(url)) as daemon:
+        backfill.become_sender(now, yields=True)
+        with pytest.raises(LedgerLockedError, match=f"process {os.getpid()}, a backfill,"):
+            daemon.become_sender(now)
