@@ -97,9 +97,12 @@ class StoreBucket(ABC):
         """Close idle connections. The bucket can still be used."""
         self._pool.close()
 
-    def list(self, root: str, token: str | None, page: int, stop: threading.Event) -> Answer:
+    def list(
+        self, root: str, token: str | None, page: int, stop: threading.Event, *, after: str | None = None
+    ) -> Answer:
         """Return one answer of ListObjectsV2, unread, after a few attempts.
 
+        `after` begins behind a key, in the store's own order: good for a sample, never to go on from.
         Raises DispatcherError: BucketMissingError, BucketDeniedError, ListingError for an answer
         that is no success, ServiceUnavailableError when none came.
         """
@@ -108,6 +111,8 @@ class StoreBucket(ABC):
             query.append(("prefix", root))
         if token is not None:
             query.append(("continuation-token", token))
+        if after is not None:
+            query.append(("start-after", after))
         target = f"{self._path}/?" + _query(query)
         status, headers, body = self._ask("GET", target, "listing", stop)
         if status != HTTPStatus.OK:
