@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +17,6 @@ from dispatcher.core.location import Location, Names
 from dispatcher.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dispatcher.core.settings import Settings
 
 RULES = "rules: [{name: a, input: 'http://media.oss-cn-hangzhou.aliyuncs.com/in/', workflow: w}]\n"
@@ -156,6 +157,14 @@ def test_what_is_no_batch_is_refused(tmp_path: Path, text: str, said: str) -> No
 
 def test_a_batch_file_may_leave_everything_to_the_configuration(tmp_path: Path) -> None:
     assert batch_of(tmp_path, "") == WrittenBatch()
+
+
+def test_the_batch_file_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "batches.md").read_text("utf-8")
+    [example] = re.findall(r"^```yml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    batch = batch_of(tmp_path, example.replace("my-media", "media"))
+    assert batch.input == Location("media", "archive/2019/")
+    assert {each.name for each in fields(batch) if getattr(batch, each.name) in (None, ())} == {"region"}
 
 
 def test_a_batch_file_that_is_not_there_is_named(tmp_path: Path) -> None:
