@@ -31,7 +31,7 @@ def list_(ctx: typer.Context) -> None:
     if asked.output is not Format.TABLE:
         print_records(records, asked.output)
         return
-    columns = ("rule", "input", "workflow", "pending", "sending", "started", "uncertain", "dead", "skipped")
+    columns = ("rule", "input", "starts", "pending", "sending", "started", "uncertain", "dead", "skipped")
     print_table((*columns, "held", "budget today"), map(_row, records))
 
 
@@ -69,6 +69,7 @@ def _configured(rule_id: str, rule: "Rule | None") -> dict[str, Json]:
         "configured": rule is not None,
         "input": str(rule.input) if rule is not None else None,
         "workflow": rule.workflow_id if rule is not None else None,
+        "action": rule.action_name if rule is not None else None,
     }
 
 
@@ -82,7 +83,7 @@ def _row(record: dict[str, Json]) -> list[object]:
         released = f" + {budget['released']} released" if budget["released"] else ""
         used = f"{budget['used']} of {budget['limit']}{released}"
     place = record["input"] if record["configured"] else "(removed from the configuration)"
-    return [record["rule"], place, record["workflow"], *counts, held, used]
+    return [record["rule"], place, record["action"], *counts, held, used]
 
 
 @app.command()

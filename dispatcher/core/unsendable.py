@@ -34,7 +34,7 @@ class LimitBroken:
     """A documented limit that a value does not keep.
 
     `path` leads to the value from the rule's action: `("output_media_config", "Width")`. `message`
-    says which limit, and what to write instead; it holds nothing of the object's key.
+    says which limit, and what to write instead; what it repeats of a URL's host is printable.
     """
 
     path: tuple[str | int, ...]

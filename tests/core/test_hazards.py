@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.core.calls import Endpoint
+from dispatcher.core.calls import Api, Endpoint
 from dispatcher.core.extensions import MEDIA, ExtensionSet
-from dispatcher.core.hazards import hazard_problems
+from dispatcher.core.hazards import hazard_problems, rate_problems
 from dispatcher.core.location import Location
 from dispatcher.core.problems import SHOWN, Problem, ProblemCode, Severity
-from dispatcher.core.rules import MatchMode, Rule, RuleSet, WorkflowAction
+from dispatcher.core.ratelimit import Rate
+from dispatcher.core.rules import EditingAction, MatchMode, Rule, RuleSet, WorkflowAction
 from dispatcher.core.settings import Addressing, BucketSettings
 
 GUARD = Location("b", "out/")
@@ -85,6 +86,39 @@ def test_ims_reads_oss_only(media_url: str, *, readable: bool) -> None:
     found = problems(rule, bucket=LOCAL)
     assert [problem.code for problem in found] == ([] if readable else [ProblemCode.NOT_READABLE_BY_IMS])
     assert problems(rule, bucket=replace(LOCAL, on_oss=True)) == []
+
+
+@pytest.mark.parametrize(
+    ("material", "output", "readable"),
+    [
+        ("{url}", "oss://o/{key}", False),
+        ("oss://{bucket}/{key}", "oss://o/{key}", False),
+        ("oss://mirror/{key}", "oss://o/{key}", True),
+        ("oss://mirror/{key}", "oss://{bucket}/made/{key}", False),
+        ("http://127.0.0.1:8333/b/{key}", "oss://o/{key}", False),
+        ("an asset's id", "oss://o/{key}", True),
+    ],
+)
+def test_editing_jobs_read_and_write_oss_only(material: str, output: str, *, readable: bool) -> None:
+    action = EditingAction({"MediaURL": output}, template_id="t", clips_param={"Clips": [{"Video": material}]})
+    rule = replace(a_rule(), action=action)
+    assert [each.code for each in problems(rule, bucket=LOCAL)] == (
+        [] if readable else [ProblemCode.NOT_READABLE_BY_IMS]
+    )
+    assert problems(rule, bucket=replace(LOCAL, on_oss=True)) == []
+
+
+def test_editing_jobs_need_no_declared_outputs() -> None:
+    rule = replace(a_rule(name="e"), action=EditingAction({"MediaURL": "oss://o/{key}"}, project_id="p"))
+    assert problems(rule, never=()) == []
+    [problem] = problems(rule, a_rule(), never=())
+    assert problem.rules == ("r",)
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(29.9, False), (30, True), (40, True)])
+def test_a_rate_that_takes_the_whole_quota_is_a_warning(rate: float, *, warned: bool) -> None:
+    found = list(rate_problems({Api.SUBMIT_MEDIA_PRODUCING_JOB: Rate(rate), Api.START_WORKFLOW: Rate(100)}))
+    assert [each.code for each in found] == ([ProblemCode.RATE] if warned else [])
 
 
 def test_many_equal_hazards_are_bounded() -> None:
