@@ -21,6 +21,7 @@ from dispatcher.cli.explaining import explain
 from dispatcher.cli.globals import to_the_front
 from dispatcher.cli.invocation import CONFIG_VARIABLE, Invocation
 from dispatcher.cli.output import Format, say
+from dispatcher.cli.plan import plan
 from dispatcher.cli.running import run
 from dispatcher.cli.simulator import simulator
 from dispatcher.cli.status import status
@@ -105,7 +106,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
 
 
-for command in (run, check, explain, status, simulator, demo):
+for command in (run, check, explain, plan, status, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(rules.app, name="rules")
