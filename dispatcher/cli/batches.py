@@ -101,7 +101,12 @@ def _create(settings: "Settings", plan: "BatchPlan") -> "CreatedBatch":
     # Whatever happens to this process now, the operator can look for this tag.
     say(f"creating the batch with the tag {key}={value}")
     with _clients(settings) as clients:
-        return create_batch(plan, BatchTarget(clients), _batches(clients), time.sleep)
+        return create_batch(plan, BatchTarget(clients), _batches(clients), _pause)
+
+
+def _pause(seconds: float) -> None:
+    say(f"the call had no answer; in {seconds:g} s the list of batches is asked for it")
+    time.sleep(seconds)
 
 
 def _tell_created(asked: Invocation, plan: "BatchPlan", created: "CreatedBatch") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from dispatcher.core.batches import BatchQuery, ImmApi
+from dispatcher.core.batches import BatchQuery
 from dispatcher.errors import CredentialsError, DispatcherError, ExitCode
 from dispatcher.service.batching import imm_endpoint
 from dispatcher.service.findings import Finding, finding
@@ -113,11 +113,10 @@ def _role(asked: ImmSettings, roles: Roles) -> Iterator[Finding]:
 
 def _refused(endpoint: Endpoint, error: DispatcherError) -> Finding:
     if isinstance(error, CredentialsError):
-        calls = ", ".join(f"imm:{api}" for api in (ImmApi.GET_PROJECT, ImmApi.LIST_BATCHES, ImmApi.GET_ATTACHMENT))
         return finding(
             "permission",
             f"IMM refuses at {endpoint.url}: {error.message}",
-            hint=f"grant {calls} (`oss-dispatcher config policy` prints the whole policy), or check `credentials:`",
+            hint=f"{error.hint}; `oss-dispatcher config policy` prints the whole policy",
             exit_code=ExitCode.CREDENTIALS,
         )
     return finding(
