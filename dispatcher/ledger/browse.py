@@ -70,7 +70,11 @@ class LastError:
 
 @dataclass(frozen=True, slots=True)
 class DispatchView:
-    """One dispatch, with the fields of the public contract."""
+    """One dispatch, with the fields of the public contract.
+
+    `api` is that of its last call, None before the first. `input_media_id` is the object itself as a media
+    asset; `media_id`, `vod_media_id` and `project_id` belong to what a producing job makes of it.
+    """
 
     dispatch_id: str
     rule: str
@@ -95,6 +99,11 @@ class DispatchView:
     updated_at: datetime
     last_error: LastError | None
     backfill: int | None = None
+    api: Api | None = None
+    media_id: str | None = None
+    vod_media_id: str | None = None
+    project_id: str | None = None
+    input_media_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,5 +348,10 @@ def _view(row: Row[tuple[object, ...]], waits: Waits) -> DispatchView:
         task_finished_at=row.task_finished_at,
         updated_at=row.updated_at,
         last_error=error if failed else None,
+        api=None if row.attempt == 0 else api_of_attempt(row.api),
+        media_id=row.media_id,
+        vod_media_id=row.vod_media_id,
+        project_id=row.project_id,
+        input_media_id=row.input_media_id,
         backfill=row.backfill,
     )

@@ -108,7 +108,7 @@ def due(
     """
     if limit <= 0:
         return []
-    candidates = _in_turn(tx, _callable_rules(tx, rule_ids))
+    candidates = _in_turn(tx, _callable_rules(tx, rule_ids, stage))
     left = {rule: budget.left for rule, budget in budgeting.budgets_today(tx, now).items()}
     found = _take_turns([_oldest(tx, rule, left.get(rule), now, limit, stage) for rule in candidates], limit)
     if len(found) < limit:
@@ -127,7 +127,7 @@ def next_due_at(tx: Connection, rule_ids: Iterable[str], now: datetime, stage: S
     exhausted = budgeting.exhausted_rules(tx, now)
     midnight = budgeting.next_midnight(now)
     found: list[datetime] = []
-    rules = _callable_rules(tx, rule_ids)
+    rules = _callable_rules(tx, rule_ids, stage)
     for rule in rules:
         for lane in _LIVE:
             at = _first_due_at(tx, rule, dispatches.c.lane == lane, stage)
@@ -256,9 +256,17 @@ def rules_with_pending(tx: Connection) -> list[str]:
     return list(tx.scalars(_RULES_WITH_PENDING))
 
 
-def _callable_rules(tx: Connection, rule_ids: Iterable[str]) -> list[str]:
+def _callable_rules(tx: Connection, rule_ids: Iterable[str], stage: Stage) -> list[str]:
     wanted = set(rule_ids) - held(tx).keys()
-    return [rule for rule in rules_with_pending(tx) if rule in wanted]
+    waiting = [rule for rule in rules_with_pending(tx) if rule in wanted]
+    return waiting if stage is not Stage.REGISTER else [rule for rule in waiting if not _is_far_ahead(tx, rule)]
+
+
+def _is_far_ahead(tx: Connection, rule_id: str) -> bool:
+    """Tell whether `AHEAD` registered objects of a rule already wait for their starts."""
+    first = _queue(rule_id, dispatches.c.lane == Lane.EXEMPT).limit(AHEAD).subquery()
+    registered = select(func.count()).where(first.c.input_media_id.is_not(None))
+    return (tx.scalar(registered) or 0) >= AHEAD
 
 
 def _in_turn(tx: Connection, rule_ids: Sequence[str]) -> list[str]:

@@ -113,9 +113,10 @@ _partial(
 )
 _partial("ix_dispatches_sending", "incarnation", where=in_state(DispatchState.SENDING))
 _partial("ix_dispatches_uncertain", "next_at", where=in_state(DispatchState.UNCERTAIN))
-_partial("ix_dispatches_repeating", "repeat_until", where=dispatches.c.repeat_until.is_not(None))
+_partial("ix_dispatches_repeating", "rule_id", "repeat_until", where=dispatches.c.repeat_until.is_not(None))
 _partial("ix_dispatches_dead", "updated_at", where=in_state(DispatchState.DEAD))
 _partial("ix_dispatches_following", "follow_at", where=dispatches.c.follow_at.is_not(None))
+_partial("ix_dispatches_followed_task", "task_id", where=dispatches.c.follow_at.is_not(None))
 _partial("ix_dispatches_finished", "updated_at", where=in_state(DispatchState.STARTED, DispatchState.SKIPPED))
 
 _OF_BACKFILL = dispatches.c.backfill.is_not(None)

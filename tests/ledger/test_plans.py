@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from dispatcher.core.backfilling import BackfillKind
-from dispatcher.core.calls import Endpoint, TaskQuery
+from dispatcher.core.calls import Api, Endpoint, JobQuery, Stage, TaskHint, TaskQuery
 from dispatcher.core.dispatch import content_identity, dispatch_id
 from dispatcher.ledger import (
     announcing,
@@ -21,6 +21,7 @@ from dispatcher.ledger import (
     pruning,
     quarantine,
     recording,
+    repeating,
     sending,
     sightings,
 )
@@ -55,6 +56,19 @@ HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
     "record": (_record, "ix_dispatches_object"),
     "due": (lambda tx, now: claiming.due(tx, rule_ids=["r"], now=now, limit=8), "ix_dispatches_pending"),
     "next due": (lambda tx, now: claiming.next_due_at(tx, ["r"], now), "ix_dispatches_pending"),
+    "repeats": (lambda tx, now: repeating.next_repeat_at(tx, ["r"], WORKFLOW, now), "ix_dispatches_repeating"),
+    "hints": (
+        lambda tx, _now: following.worth_asking(tx, TaskHint(Api.START_WORKFLOW, "t", ("a" * 26, 1))),
+        "ix_dispatches_followed_task",
+    ),
+    "expected jobs": (
+        lambda tx, now: following.expected(tx, JobQuery(WORKFLOW, now, now), now, called_until=now),
+        "ix_dispatches_uncertain",
+    ),
+    "first of two": (
+        lambda tx, now: claiming.due(tx, rule_ids=["r"], now=now, limit=8, stage=Stage.REGISTER),
+        "ix_dispatches_pending",
+    ),
     "recover": (lambda tx, now: sending.recover(tx, Incarnation(9), now), "ix_dispatches_sending"),
     "expected": (
         lambda tx, now: following.expected(tx, TaskQuery(WORKFLOW, "wf", now, now), now, called_until=now),

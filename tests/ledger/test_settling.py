@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dispatcher.core.calls import TaskQuery
 from dispatcher.core.dispatch import StateReason
 from dispatcher.core.outcomes import Bury, Rejected, RetryAt, Started, Throttled, Uncertain
 from dispatcher.ledger import absence, following, operating, pruning, settling
@@ -176,7 +176,7 @@ def test_which_workflows_need_a_sweep(desk: Desk) -> None:
     desk.later(seconds=60)
     with desk.ledger.read() as tx:
         (need,) = following.sweeps_needed(tx, desk.now, follow_since=since)
-        query = TaskQuery(need.endpoint, need.workflow_id, since, desk.now)
+        query = need.query(since, desk.now)
         assert len(following.expected(tx, query, desk.now, called_until=desk.now)) == 1
         (old,) = following.stragglers(tx, desk.now, follow_since=desk.now, limit=10)
     assert (before.uncertain, before.following) == (0, 1)
@@ -187,7 +187,7 @@ def test_which_workflows_need_a_sweep(desk: Desk) -> None:
         assert following.stragglers(tx, desk.now, follow_since=desk.now, limit=10) == []
         following.record_sweep(tx, query, complete=False, now=desk.now)
         assert following.last_sweep_at(tx, need) == desk.now
-        assert following.last_sweep_at(tx, need.endpoint, "other") is None
+        assert following.last_sweep_at(tx, replace(need, workflow_id="other")) is None
         following.record_sweep(tx, query, complete=True, now=desk.now + EVERY)
         assert following.last_sweep_at(tx, need) == desk.now + EVERY
 

@@ -65,7 +65,8 @@ def _backfills() -> None:
         sa.Column("served_at", sa.BigInteger(), nullable=True),
     )
     for name, columns, where in (
-        ("ix_dispatches_repeating", ["repeat_until"], "repeat_until IS NOT NULL"),
+        ("ix_dispatches_repeating", ["rule_id", "repeat_until"], "repeat_until IS NOT NULL"),
+        ("ix_dispatches_followed_task", ["task_id"], "follow_at IS NOT NULL"),
         (
             "ix_dispatches_backfill_pending",
             ["backfill", "rule_id", "next_at", "first_seen_at"],
