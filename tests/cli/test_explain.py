@@ -123,3 +123,54 @@ def test_a_url_that_names_nothing_says_what_to_write(shell: Shell) -> None:
     assert "geheim" not in ran.err + ran.out
     assert ran.err.startswith("error: ")
     assert "hint: " in ran.err
+
+
+TWO_STEPS = """\
+rules:
+  - name: cut
+    input: http://my-media.oss-cn-hangzhou.aliyuncs.com/cut/
+    editing:
+      timeline: {VideoTracks: [{VideoTrackClips: [{MediaURL: "{url}"}]}]}
+      output_media_config: {MediaURL: "oss://out/{key}", Bitrate: "{size}00000"}
+  - name: filed
+    input: oss://my-media/filed/
+    workflow: {id: w1, input_type: media}
+"""
+
+
+def test_an_editing_job_is_shown_with_all_that_travels(tmp_path: Path) -> None:
+    shell = shell_with(tmp_path, TWO_STEPS.replace("{size}00000", "3000"))
+    [explained] = shell("explain", "cut/a.mp4", "-o", "json").data
+    request = explained["verdicts"][0]["request"]
+    assert request["action"] == "SubmitMediaProducingJob"
+    assert request["output_media_config"] == '{"MediaURL":"oss://out/cut/a.mp4","Bitrate":"3000"}'
+    assert (request["client_token"], "template_id" in request) == ("x" * 26, False)
+    assert explained["verdicts"][0]["then"] is None
+    out = shell("explain", "cut/a.mp4").out
+    assert "SubmitMediaProducingJob at https://ice.cn-hangzhou.aliyuncs.com" in out
+    assert all(f"  {name} " in out for name in ("Timeline", "OutputMediaTarget", "OutputMediaConfig", "ClientToken"))
+    assert f"({request['user_data_bytes']} of 512 bytes" in out
+
+
+def test_a_limit_that_the_object_breaks_is_told(tmp_path: Path) -> None:
+    shell = shell_with(tmp_path, TWO_STEPS.replace("{size}00000", "1{size}000"))
+    [explained] = shell("explain", "cut/a.mp4", "-o", "json").data
+    request = explained["verdicts"][0]["request"]
+    assert (request["error"], request["field"]) == ("LIMIT", "output_media_config.Bitrate")
+    assert "10000 kbit/s is out of range" in request["message"]
+    assert "cannot be sent: output_media_config.Bitrate: 10000 kbit/s" in shell("explain", "cut/a.mp4").out
+
+
+def test_both_steps_of_a_media_asset_are_shown(tmp_path: Path) -> None:
+    shell = shell_with(tmp_path, TWO_STEPS)
+    [explained] = shell("explain", "filed/a.mp4", "-o", "json").data
+    verdict = explained["verdicts"][1]
+    assert (verdict["request"]["action"], verdict["request"]["input_url"]) == (
+        "RegisterMediaInfo",
+        "oss://my-media/filed/a.mp4",
+    )
+    assert verdict["then"]["action"] == "StartWorkflow"
+    assert json.loads(verdict["then"]["task_input"]) == {"Type": "Media", "Media": "(the media id)"}
+    out = shell("explain", "filed/a.mp4").out
+    assert "step 1 of 2, RegisterMediaInfo" in out
+    assert "step 2 of 2, StartWorkflow" in out

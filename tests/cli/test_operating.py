@@ -24,6 +24,7 @@ def test_rules_list_counts_states_and_budgets(filled: Shell) -> None:
     assert transcode["states"] == {"started": 1, "dead": 1, "uncertain": 1, "pending": 1, "skipped": 1}
     assert transcode["budget"]["limit"] == 100
     assert (clips["states"], clips["hold"]) == ({}, None)
+    assert transcode["action"] == transcode["workflow"]
     assert "of 100" in filled("rules", "list").out
 
 
