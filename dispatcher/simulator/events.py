@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dispatcher.simulator.journal import AcceptedCall, JournalEntry
+from dispatcher.simulator.replies import json_bytes
 from dispatcher.simulator.times import format_time
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dispatcher.simulator.account import Account
 
 TASK_EVENT, JOB_EVENT = "WorkflowTaskComplete", "ProduceMediaComplete"
-_SCHEMES = ("http", "https")
+_SCHEMES = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def _address(user_data: str, default: str | None) -> str | None:
     own = json.loads(user_data).get("NotifyAddress") if user_data else None
     if not own:
         return default
-    return own if isinstance(own, str) and urlsplit(own).scheme in _SCHEMES else None
+    return own if isinstance(own, str) and own.startswith(_SCHEMES) else None
 
 
 def event_body(promise: Promise, account: Account) -> bytes:
@@ -70,7 +71,7 @@ def event_body(promise: Promise, account: Account) -> bytes:
         "EventTime": format_time(promise.due_at),
         "MessageBody": message,
     }
-    return json.dumps(event, ensure_ascii=False).encode()
+    return json_bytes(event)
 
 
 def _task_message(promise: Promise, account: Account) -> Mapping[str, str]:
@@ -119,10 +120,10 @@ def signed_headers(url: str, auth_key: Secret | None, now: datetime) -> dict[str
 
 def on_loopback(url: str) -> bool:
     """Return whether a URL surely names this machine, without asking a name server."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
+        host = urlsplit(url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -66,11 +66,11 @@ class JobView:
 
 
 def output_url(call: AcceptedCall) -> str:
-    """Return where the job's output goes: its MediaURL, or for a VOD asset `vod://location/file name`."""
+    """Return where the job's output goes: its MediaURL, for a VOD asset `vod://location/file name`, or nothing."""
     config = json.loads(call.parameters["OutputMediaConfig"])
-    if "MediaURL" in config:
-        return str(config["MediaURL"])
-    return f"vod://{config['StorageLocation']}/{config['FileName']}"
+    if "StorageLocation" in config:
+        return f"vod://{config['StorageLocation']}/{config.get('FileName', '')}"
+    return str(config.get("MediaURL", ""))
 
 
 def _searched(call: AcceptedCall) -> tuple[str, ...]:

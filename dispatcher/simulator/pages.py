@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dispatcher.simulator.actions.parameters import Parameters, invalid, whole_number
+from dispatcher.simulator.actions.parameters import Parameters, invalid, is_number, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ def read_cursor(
     """Return what MaxResults and NextToken ask for, else raise Refused."""
     size = whole_number(parameters, "MaxResults", default, least, most)
     token = parameters.get("NextToken")
-    if token and not (token.isascii() and token.isdigit()):
+    if token and not is_number(token):
         raise invalid("NextToken", "it is not a token of ours")
     return Cursor(size or default, int(token) if token else None, ascending)
 

@@ -37,7 +37,12 @@ Reply = Answer | Hang | Drop
 
 def json_answer(status: int, content: object, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer with a JSON body."""
-    return Answer(status, json.dumps(content, ensure_ascii=False).encode(), headers or {})
+    return Answer(status, json_bytes(content), headers or {})
+
+
+def json_bytes(content: object) -> bytes:
+    """Return the JSON text; half a surrogate pair, which UTF-8 cannot hold, becomes its JSON escape again."""
+    return json.dumps(content, ensure_ascii=False).encode(errors="backslashreplace")
 
 
 def error_answer(refused: Refused, request_id: str, request: SignedRequest) -> Answer:

@@ -11,7 +11,8 @@ import pytest
 from alibabacloud_imm20200930 import models
 
 from dispatcher.simulator.account import Account
-from dispatcher.simulator.actions.batches import create_batch
+from dispatcher.simulator.actions.batches import create_batch, list_batches
+from dispatcher.simulator.journal import AcceptedCall
 from dispatcher.simulator.server import Simulator
 from dispatcher.simulator.settings import SimulatedProject
 from dispatcher.simulator.signature import Refused
@@ -175,6 +176,17 @@ def test_pages_go_on_though_batches_come_and_go(service: Sdks, clock: Clock, ord
     second, token = listed(service, max_results=2, order=order, next_token=token)
     third, end = listed(service, max_results=2, order=order, next_token=token)
     assert (second, third, end) == (ordered[2:4], ordered[4:], "")
+
+
+def test_a_page_holds_100_batches_unless_fewer_are_asked_for() -> None:
+    account = Account(make_settings(), None, NOW)
+    for number in range(101):
+        account.batches.apply(AcceptedCall(NOW, "CreateBatch", "r", {}, parameters(), {"Id": f"b{number:03}"}))
+    for size, shown in (("", 100), ("0", 100), ("100", 100), ("99", 99)):
+        page = list_batches({"ProjectName": "p1", "MaxResults": size}, account, NOW)
+        batches = page["Batches"]
+        assert isinstance(batches, list)
+        assert (len(batches), bool(page["NextToken"])) == (shown, True)
 
 
 def parameters(**changes: Any) -> Parameters:

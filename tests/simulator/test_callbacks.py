@@ -151,6 +151,7 @@ def test_an_address_in_user_data_goes_before_the_account_s(listener: Listener, c
         ice = connect(running).ice
         ice.submit_media_producing_job(submission(user_data={"NotifyAddress": own.url}))
         ice.submit_media_producing_job(submission(user_data={"NotifyAddress": "ice-callback-queue"}))
+        ice.submit_media_producing_job(submission(user_data={"NotifyAddress": ["x"]}))
         ice.submit_media_producing_job(submission(user_data={"Other": 1}))
         clock.now += 2 * MINUTE
         delivered(running, 2)
@@ -223,6 +224,8 @@ def test_another_machine_is_not_called_unless_that_is_allowed(clock: Clock) -> N
         ("https://[::1]/", True),
         ("http://localhost:8080/", True),
         ("http://cb.localhost/", True),
+        ("http://[::1/", False),
+        ("", False),
         ("http://localhost.example.com/", False),
         ("http://127.0.0.1@192.0.2.1/", False),
         ("http://192.0.2.1/", False),

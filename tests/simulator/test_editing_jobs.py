@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +64,17 @@ def tracks(kind: str, count: int) -> str:
         (parameters({"Bitrate": 5000}), parameters({"Bitrate": 5001})),
         (parameters({"Bitrate": 1}), parameters({"Bitrate": 0})),
         (parameters({"Bitrate": 1}), parameters({"Bitrate": True})),
-        (parameters({"Bitrate": 1}), parameters({"Bitrate": "1000"})),
+        (parameters({"Bitrate": "5000"}), parameters({"Bitrate": "5001"})),
+        (parameters({"Bitrate": "1"}), parameters({"Bitrate": "9" * 5000})),
+        (parameters(), parameters({"MediaURL": "oss://[b/k"})),
+        (parameters(), parameters({"MediaURL": "https://[b/k"})),
         *(
             (parameters(Timeline=tracks(kind, 100)), parameters(Timeline=tracks(kind, 101)))
             for kind in ("VideoTracks", "AudioTracks", "ImageTracks", "SubtitleTracks")
         ),
         (parameters(Source="WebSDK"), parameters(Source="websdk")),
         (parameters(OutputMediaTarget="oss-object"), parameters(OutputMediaTarget="oss")),
-        (parameters(OutputMediaTarget="S3"), parameters(OutputMediaTarget="S3", OutputMediaConfig="{}")),
+        (parameters(OutputMediaTarget="S3", OutputMediaConfig="{}"), parameters(OutputMediaConfig="{}")),
         (
             parameters(OutputMediaTarget="vod-media", OutputMediaConfig='{"StorageLocation":"l","FileName":"f.mp4"}'),
             parameters(OutputMediaTarget="vod-media", OutputMediaConfig='{"StorageLocation":"l"}'),
@@ -132,6 +136,23 @@ def test_a_repeated_token_is_one_job(service: Sdks, clock: Clock) -> None:
     assert late.job_id != first.job_id
     jobs = service.ice.list_media_producing_jobs(models.ListMediaProducingJobsRequest()).body
     assert [job.job_id for job in jobs.media_producing_job_list] == [late.job_id, first.job_id]
+
+
+def test_callers_with_one_token_make_one_job(service: Sdks) -> None:
+    def submit(_: int) -> str:
+        return str(service.ice.submit_media_producing_job(submission(client_token="t")).body.job_id)
+
+    with ThreadPoolExecutor(8) as callers:
+        assert len(set(callers.map(submit, range(24)))) == 1
+    assert [each.repeat for each in service.simulator.accepted()] == [False] + [True] * 23
+
+
+def test_text_that_is_no_unicode_comes_back_as_it_was_sent(service: Sdks) -> None:
+    output = '{"MediaURL":"oss://b/\\ud800.mp4"}'
+    job_id = service.ice.submit_media_producing_job(submission(output_media_config=output)).body.job_id
+    request = models.GetMediaProducingJobRequest(job_id=job_id)
+    job = service.ice.get_media_producing_job(request).body.media_producing_job
+    assert job.media_url == "oss://b/\ud800.mp4"
 
 
 def test_a_refused_call_leaves_its_token_free(service: Sdks) -> None:
@@ -240,6 +261,7 @@ def test_listings_page_and_filter(service: Sdks, clock: Clock) -> None:
         ({"job_type": "LiveEditingJob"}, {"job_type": "Script"}),
         ({"sort_by": "CreationTime:Desc"}, {"sort_by": "desc"}),
         ({"next_token": "1"}, {"next_token": "x"}),
+        ({"next_token": "9" * 19}, {"next_token": "9" * 5000}),
     ],
 )
 def test_filters_have_documented_values(service: Sdks, good: dict[str, Any], bad: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ TARGETS = ("oss-object", "vod-media", "S3")
 LEAST_SIDE, MOST_SIDE, MOST_SHORTER_SIDE = 128, 4096, 2160
 MOST_BITRATE = 5000
 MOST_TRACKS = 100
-_TRACKS = ("VideoTracks", "AudioTracks", "ImageTracks", "SubtitleTracks")
+_DIGITS = 9  # more are out of every range
 _OSS_HOST = re.compile(r"[^.]+\.oss-(?P<region>[a-z0-9-]+?)(-internal)?\.aliyuncs\.com")
 
 
@@ -30,7 +30,7 @@ def check_output(parameters: Parameters, region: str) -> str:
             for name in ("StorageLocation", "FileName"):
                 _text(config, name)
         case "S3":
-            _text(config, "MediaURL")
+            pass  # what this target needs is not documented
         case _:
             _check_object_url(_text(config, "MediaURL"), region)
     _check_size(config)
@@ -47,11 +47,11 @@ def _text(config: Mapping[str, object], name: str) -> str:
 def _check_object_url(url: str, region: str) -> None:
     try:
         _, key = split_object_url(url)
+        host = _OSS_HOST.fullmatch(urlsplit(url).hostname or "")
     except ValueError:
-        key = ""
+        key, host = "", None
     if not key:
         raise invalid("OutputMediaConfig", "MediaURL must be an object's URL")
-    host = _OSS_HOST.fullmatch(urlsplit(url).hostname or "")
     if host is not None and host["region"] != region:
         raise invalid("OutputMediaConfig", f"the bucket of MediaURL must be in the service's region {region}")
 
@@ -65,7 +65,10 @@ def _check_size(config: Mapping[str, object]) -> None:
 
 
 def _number(config: Mapping[str, object], name: str, least: int, most: int) -> int:
+    """Return a number, also of its digits as text: the service's JSON is read leniently."""
     value = config[name]
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS:
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise invalid("OutputMediaConfig", f"{name} must be a number from {least} to {most}")
     return value
@@ -73,7 +76,6 @@ def _number(config: Mapping[str, object], name: str, least: int, most: int) -> i
 
 def check_tracks(timeline: Mapping[str, object]) -> None:
     """Raise Refused if a Timeline has more than 100 tracks of a kind, or tracks that are no list."""
-    for name in _TRACKS:
-        tracks = timeline.get(name, [])
-        if not isinstance(tracks, list) or len(tracks) > MOST_TRACKS:
+    for name, tracks in timeline.items():
+        if name.endswith("Tracks") and (not isinstance(tracks, list) or len(tracks) > MOST_TRACKS):
             raise invalid("Timeline", f"{name} must be a list of at most {MOST_TRACKS}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Parameters = dict[str, str]
 
 USER_DATA_BYTES = 512
+_DIGITS = 19
 
 
 def required(parameters: Parameters, name: str) -> str:
@@ -38,9 +39,14 @@ def whole_number(parameters: Parameters, name: str, default: int, least: int, mo
     text = parameters.get(name)
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+    if not is_number(text) or not least <= int(text) <= most:
         raise invalid(name, f"it is not a number from {least} to {most}")
     return int(text)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is the digits of a number that anybody may mean."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
 
 
 def boolean(parameters: Parameters, name: str, *, default: bool = False) -> bool:
