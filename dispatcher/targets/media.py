@@ -8,7 +8,7 @@ from dispatcher.core.calls import Api
 from dispatcher.core.outcomes import Outcome, Registered, Rejected, Unauthorized, Uncertain
 from dispatcher.errors import CredentialsError, DispatcherError
 from dispatcher.targets.calling import Answered
-from dispatcher.targets.reading import UnknownIdError
+from dispatcher.targets.reading import PassingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,12 +57,12 @@ def _registered_already(
         body = reader.read(
             call.endpoint, Api.GET_MEDIA_INFO, read, before=lambda: before_read(call.endpoint, Api.GET_MEDIA_INFO)
         )
-    except UnknownIdError:
-        return refused
     except CredentialsError as error:
         return Unauthorized(refused.code, f"{refused.message}; and {error.message}", refused.request_id)
-    except DispatcherError as error:
+    except PassingError as error:
         # Nothing is known yet, and nothing is lost: registering is repeated.
         return Uncertain(f"refused ({refused.code}), and whether it is registered is not known", error.message)
+    except DispatcherError:
+        return refused
     media_id = getattr(body.media_info, "media_id", None)
     return Registered(media_id, body.request_id) if isinstance(media_id, str) and media_id else refused

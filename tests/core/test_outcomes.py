@@ -16,8 +16,10 @@ from dispatcher.core.outcomes import (
     BACKOFF_LIMIT,
     KEEP_TRYING_FOR,
     REJECTED_STREAK,
+    REPEAT_FOR,
     TRIAL_EVERY,
     UNCERTAIN_STREAK,
+    Advance,
     Attempted,
     Bury,
     Complete,
@@ -25,8 +27,10 @@ from dispatcher.core.outcomes import (
     NotSent,
     Outcome,
     Probe,
+    Registered,
     Rejected,
     RejectedStreak,
+    Repeat,
     RetryAt,
     Snooze,
     Started,
@@ -113,3 +117,65 @@ def test_twenty_equal_refusals_in_a_row_hold_the_rule() -> None:
     assert streak.after(Throttled("Throttling")).after(Rejected("InvalidWorkflow")).holds_rule
     assert not streak.after(Rejected("Other")).holds_rule
     assert not streak.after(Started("t")).after(Rejected("InvalidWorkflow")).holds_rule
+
+
+# -- calls that may come twice ------------------------------------------------------------------------
+
+SUBMIT = Api.SUBMIT_MEDIA_PRODUCING_JOB
+MINUTE = timedelta(minutes=1)
+
+
+def test_a_registered_object_is_due_as_it_was() -> None:
+    due_at = NOW - MINUTE
+    assert after(Registered("m1"), api=Api.REGISTER_MEDIA_INFO, due_at=due_at) == Advance("m1", due_at)
+
+
+def test_an_unanswered_registration_is_just_made_again() -> None:
+    again = after(Uncertain("timeout"), api=Api.REGISTER_MEDIA_INFO)
+    assert again == RetryAt(NOW + timedelta(seconds=2.5), StateReason.BACKOFF)
+    long_ago = NOW - KEEP_TRYING_FOR
+    buried = after(Uncertain("timeout"), api=Api.REGISTER_MEDIA_INFO, first_attempt_at=long_ago)
+    assert buried == Bury(StateReason.ATTEMPTS)
+
+
+def test_an_unanswered_job_is_submitted_again_within_ten_minutes_of_the_first_unanswered_call() -> None:
+    intent = NOW - timedelta(seconds=3)
+    probe_at = NOW + MINUTE
+    first = after(Uncertain("timeout"), api=SUBMIT, intent_at=intent)
+    assert first == Repeat(NOW + timedelta(seconds=2.5), intent + REPEAT_FOR, probe_at)
+    since = NOW - timedelta(minutes=9)
+    second = after(Uncertain("timeout"), api=SUBMIT, intent_at=intent, unanswered_since=since)
+    assert second == Repeat(NOW + timedelta(seconds=2.5), since + REPEAT_FOR, probe_at)
+    late = after(Uncertain("timeout"), api=SUBMIT, unanswered_since=NOW - REPEAT_FOR)
+    assert late == Probe(probe_at)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "waits"),
+    [
+        (Throttled("Throttling.User", retry_after=timedelta(seconds=7)), timedelta(seconds=7)),
+        (NotSent("refused"), TRIAL_EVERY),
+        (Unauthorized("NoPermission"), TRIAL_EVERY),
+    ],
+)
+def test_a_repetition_that_did_not_arrive_leaves_the_first_call_unanswered(outcome: Outcome, waits: timedelta) -> None:
+    since = NOW - MINUTE
+    assert after(outcome, api=SUBMIT, unanswered_since=since) == Repeat(NOW + waits, since + REPEAT_FOR, NOW + MINUTE)
+    assert after(outcome, api=SUBMIT, unanswered_since=NOW - REPEAT_FOR) == Probe(NOW + MINUTE)
+
+
+def test_a_refused_repetition_says_nothing_of_the_first_call() -> None:
+    assert after(Rejected("InvalidParameter"), api=SUBMIT) == Bury(StateReason.REJECTED)
+    assert after(Rejected("InvalidParameter"), api=SUBMIT, unanswered_since=NOW) == Probe(NOW + MINUTE)
+
+
+def test_a_token_that_was_used_with_other_parameters_was_taken() -> None:
+    mismatch = Uncertain("IdempotentParameterMismatch", accepted=True)
+    assert after(mismatch, api=SUBMIT) == Probe(NOW + MINUTE)
+    assert TargetHealth(uncertain_streak=4).after(mismatch, NOW) == TargetHealth(), "the service answered"
+
+
+def test_registering_does_not_end_a_row_of_refused_starts() -> None:
+    streak = RejectedStreak().after(Rejected("InvalidWorkflow"))
+    assert streak.after(Registered("m")) == streak
+    assert TargetHealth(uncertain_streak=4).after(Registered("m"), NOW) == TargetHealth()
