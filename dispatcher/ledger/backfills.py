@@ -23,6 +23,7 @@ from dispatcher.core.dispatch import DispatchState, StateReason
 from dispatcher.core.events import decode_key, encode_key
 from dispatcher.core.quantities import format_rate, parse_rate
 from dispatcher.ledger import recording
+from dispatcher.ledger.holds import held
 from dispatcher.ledger.tables import backfills, dispatches, in_state
 from dispatcher.ledger.writing import BATCH
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from dispatcher.ledger.recording import NewDispatch
 
@@ -118,7 +119,7 @@ class RowCounts:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What `record` did. `stopped`: nothing, since the backfill is not running any more."""
+    """What `record` did. `stopped`: nothing, since the backfill may not go on. `full`: its limit is reached."""
 
     recorded: int = 0
     known: int = 0
@@ -201,11 +202,25 @@ def running(tx: Connection, number: int) -> int:
     return tx.scalar(select(func.count()).select_from(dispatches).where(wanted)) or 0
 
 
-def held_back(tx: Connection, number: int) -> int:
-    """Return how many rows only an operator can bring on: uncertain ones that their rule's policy holds."""
-    held = (dispatches.c.backfill == number) & in_state(DispatchState.UNCERTAIN)
-    held &= dispatches.c.reason == StateReason.HELD
-    return tx.scalar(select(func.count()).select_from(dispatches).where(held)) or 0
+def has_unfinished(tx: Connection, number: int) -> bool:
+    """Tell whether any row of a backfill waits, is being sent, or is uncertain. Cheap, however many there are."""
+    return any(_some(tx, number, state) for state in _UNFINISHED)
+
+
+def waits_for_operator(tx: Connection, number: int) -> bool:
+    """Tell whether all unfinished rows of a backfill wait for an operator: of held rules, or held uncertain ones."""
+    free = dispatches.c.rule_id.not_in(held(tx).keys())
+    looked_for = func.coalesce(dispatches.c.reason, "") != StateReason.HELD
+    return has_unfinished(tx, number) and not (
+        _some(tx, number, DispatchState.SENDING)
+        or _some(tx, number, DispatchState.PENDING, free)
+        or _some(tx, number, DispatchState.UNCERTAIN, looked_for)
+    )
+
+
+def _some(tx: Connection, number: int, state: DispatchState, *more: ColumnElement[bool]) -> bool:
+    which = select(dispatches.c.dispatch_id).where(in_state(state), dispatches.c.backfill == number, *more)
+    return tx.execute(which.limit(1)).first() is not None
 
 
 # -- recording --------------------------------------------------------------------------------------
@@ -222,10 +237,10 @@ def record(
     """Insert the rows that are new, at most 1,000 a call and as many as the backfill may still record.
 
     Each gets the backfill's number and its lane. `seen` is added to what the look has met. Nothing is written
-    unless the backfill is running.
+    unless the backfill is running and its time is not over.
     """
     current = get(tx, number)
-    if current.state is not BackfillState.RUNNING:
+    if current.state is not BackfillState.RUNNING or current.expired(now):
         return Written(stopped=True)
     wanted = [replace(row, backfill=number) for row in rows]
     fresh = recording.unknown(tx, wanted)
@@ -300,7 +315,7 @@ def end_finished(tx: Connection, now: datetime) -> list[int]:
     """Mark running backfills as done whose recording is complete and whose rows have all ended; return them."""
     done = []
     for each in _select(tx, (backfills.c.state == BackfillState.RUNNING) & backfills.c.recorded_at.is_not(None)):
-        if not counts(tx, each.number).unfinished:
+        if not has_unfinished(tx, each.number):
             _turn(tx, each.number, BackfillState.DONE, now, BackfillState.RUNNING)
             done.append(each.number)
     return done
@@ -330,8 +345,8 @@ def _paced(pace: Pace, now: datetime) -> dict[str, object]:
     }
 
 
-def _select(tx: Connection, condition: object) -> list[Backfill]:
-    statement = select(backfills).where(condition).order_by(backfills.c.number.desc())  # type: ignore[arg-type]  # a condition
+def _select(tx: Connection, condition: ColumnElement[bool]) -> list[Backfill]:
+    statement = select(backfills).where(condition).order_by(backfills.c.number.desc())
     return [_backfill(row) for row in tx.execute(statement)]
 
 
