@@ -11,13 +11,13 @@ import typer
 
 from dispatcher.cli.dispatches import Yes, confirmed
 from dispatcher.cli.invocation import Invocation, invocation
-from dispatcher.cli.output import Format, Json, brief_time, print_document, print_line, print_records, print_table, say
+from dispatcher.cli.output import Format, brief_time, print_document, print_line, print_records, print_table, say
 from dispatcher.core.batches import BatchOrder, BatchQuery, BatchSort, BatchState, tag_id
 from dispatcher.core.jobs import read_choice
 from dispatcher.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dispatcher.core.batches import Batch
     from dispatcher.core.calls import Endpoint
@@ -222,30 +222,34 @@ def show(ctx: typer.Context, batch_id: BatchId, *, project: ProjectName = None, 
 @app.command()
 def suspend(ctx: typer.Context, batch_id: BatchId, *, project: ProjectName = None, region: Region = None) -> None:
     """Let a running batch submit no more tasks; those that it submitted go on."""
-    asked = invocation(ctx)
-    settings = asked.settings()
-    endpoint, name = _place(settings, project, region)
-    with _clients(settings) as clients:
-        _batches(clients).suspend(endpoint, name, batch_id)
-    _tell(asked, {"batch_id": batch_id, "verb": "suspend"}, f"batch {batch_id} submits no more tasks")
+    from dispatcher.service.batching import suspend_batch  # noqa: PLC0415
+
+    _change(invocation(ctx), suspend_batch, batch_id, project, region)
 
 
 @app.command()
 def resume(ctx: typer.Context, batch_id: BatchId, *, project: ProjectName = None, region: Region = None) -> None:
-    """Let a suspended batch go on."""
-    asked = invocation(ctx)
+    """Let a suspended or failed batch go on."""
+    from dispatcher.service.batching import resume_batch  # noqa: PLC0415
+
+    _change(invocation(ctx), resume_batch, batch_id, project, region)
+
+
+def _change(
+    asked: Invocation,
+    change: "Callable[[AlibabaBatches, Endpoint, str, str], Batch]",
+    batch_id: str,
+    project: str | None,
+    region: str | None,
+) -> None:
     settings = asked.settings()
     endpoint, name = _place(settings, project, region)
     with _clients(settings) as clients:
-        _batches(clients).resume(endpoint, name, batch_id)
-    _tell(asked, {"batch_id": batch_id, "verb": "resume"}, f"batch {batch_id} goes on")
-
-
-def _tell(asked: Invocation, record: dict[str, Json], text: str) -> None:
+        batch = change(_batches(clients), endpoint, name, batch_id)
     if asked.output is Format.TABLE:
-        print_line(text)
+        print_line(f"batch {batch_id} is {batch.state}; {batch.submitted or 0} tasks were submitted")
     else:
-        print_document(record, asked.output)
+        print_document({"batch_id": batch_id, "state": batch.state, "submitted": batch.submitted}, asked.output)
 
 
 def _tag(text: str) -> tuple[str, str]:

@@ -66,7 +66,7 @@ def lines_of(record: dict[str, Json]) -> Iterator[str]:
     """Yield a job's lines: what is known of it, one field a line; nested values as indented JSON."""
     width = max(map(len, record))
     for name, value in record.items():
-        if value is None:
+        if value in (None, "", [], {}):
             continue
         if isinstance(value, dict | list):
             first, *rest = json.dumps(value, indent=2, ensure_ascii=False).splitlines()

@@ -10,7 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from dispatcher.core.batches import DEFAULT_ROLE, TAG, BatchQuery, BatchRequest, WrittenBatch, output_problems
+from dispatcher.core.batches import (
+    DEFAULT_ROLE,
+    TAG,
+    BatchQuery,
+    BatchRequest,
+    BatchState,
+    WrittenBatch,
+    output_problems,
+)
 from dispatcher.core.calls import Endpoint
 from dispatcher.core.outcomes import NotSent, Rejected, Started, Throttled, Unauthorized, Uncertain
 from dispatcher.errors import (
@@ -51,6 +59,22 @@ class Listing(Protocol):
 
     def list_batches(self, query: BatchQuery) -> Iterator[Batch]:
         """Yield every batch of the query. Raises DispatcherError if any page fails."""
+        ...
+
+
+class Changing(Protocol):
+    """What stops batches for a while: `targets.imm.AlibabaBatches`."""
+
+    def get_batch(self, endpoint: Endpoint, project: str, batch_id: str) -> Batch | None:
+        """Return one batch."""
+        ...
+
+    def suspend(self, endpoint: Endpoint, project: str, batch_id: str) -> None:
+        """Stop a batch from submitting more tasks."""
+        ...
+
+    def resume(self, endpoint: Endpoint, project: str, batch_id: str) -> None:
+        """Let a suspended batch go on."""
         ...
 
 
@@ -180,13 +204,13 @@ def project_of(settings: Settings, written: str | None) -> str:
 
 def _notes(request: BatchRequest, rule_id: str | None) -> Iterator[str]:
     yield (
-        f"IMM will process every object under {request.input} by its own means: neither ledger nor budget nor rate"
-        " of this program apply, what was dispatched before is processed again, and so it is by a second batch"
+        f"IMM will process every object under {request.input} by its own means; neither ledger nor budget nor rate of"
+        " this program apply: what was dispatched before is processed again, and by a second batch once more"
     )
     if rule_id is not None and not request.match_expressions:
         yield (
-            f"of rule {rule_id} only the input is taken: its extensions, exclude and min_size mean nothing to IMM;"
-            " match_expressions: in a batch file say which objects"
+            f"of rule {rule_id} only the input is taken; its extensions, exclude and min_size mean nothing to IMM:"
+            " which objects is said by match_expressions in a batch file"
         )
 
 
@@ -274,4 +298,43 @@ def _unsettled(plan: BatchPlan, said: str) -> UnsettledBatchError:
         f"whether IMM made the batch is not known: {said}",
         hint=f"look for it: oss-dispatcher batches list --project {plan.request.project} --tag {key}={value};"
         " create it again only if it stays away",
+    )
+
+
+# -- afterwards -----------------------------------------------------------------------------------
+
+
+def suspend_batch(batches: Changing, endpoint: Endpoint, project: str, batch_id: str) -> Batch:
+    """Let a running batch submit no more tasks, and return it. Idempotent. Raises as `_change`."""
+    return _change(batches, batches.suspend, (endpoint, project, batch_id), BatchState.SUSPENDED)
+
+
+def resume_batch(batches: Changing, endpoint: Endpoint, project: str, batch_id: str) -> Batch:
+    """Let a suspended or failed batch go on, and return it. Idempotent. Raises as `_change`."""
+    return _change(batches, batches.resume, (endpoint, project, batch_id), BatchState.RUNNING)
+
+
+def _change(
+    batches: Changing, call: Callable[[Endpoint, str, str], None], which: tuple[Endpoint, str, str], wanted: BatchState
+) -> Batch:
+    """Make the call. One that is refused or lost counts as done if the batch is in the wanted state.
+
+    Raises UsageError for a batch that does not exist or whose state does not allow it, CredentialsError or
+    ServiceUnavailableError if the service does not say.
+    """
+    refusal: ServiceUnavailableError | None = None
+    try:
+        call(*which)
+    except ServiceUnavailableError as error:
+        refusal = error
+    batch = batches.get_batch(*which)
+    if batch is None:
+        raise UsageError(
+            f"project {which[1]} has no batch {which[2]}", hint="see: oss-dispatcher batches list, and check --project"
+        )
+    if refusal is None or batch.state == wanted:
+        return batch
+    raise UsageError(
+        f"batch {which[2]} stays {batch.state}: {refusal.message}",
+        hint="only a running batch is suspended, and only a suspended or failed one resumed",
     )

@@ -121,12 +121,20 @@ def test_suspend_and_resume(place: tuple[Simulator, Shell]) -> None:
     _, shell = place
     batch = shell("batches", "create", "--rule", "transcode", "--yes", "-o", "json").data["batch_id"]
     for verb, state in (("suspend", "Suspended"), ("resume", "Running")):
-        assert shell("batches", verb, batch).code == 0
+        assert shell("batches", verb, batch, "-o", "json").data["state"] == state
+        assert f"is {state}" in shell("batches", verb, batch).out
         assert shell("batches", "show", batch, "-o", "json").data["state"] == state
         assert len(shell("batches", "list", "--state", state.lower(), "-o", "json").data) == 1
-    refused = shell("batches", "resume", batch)
-    assert refused.code == 69
-    assert "InvalidBatchState" in refused.err
+
+
+def test_a_state_that_does_not_allow_it_is_told(tmp_path: Path) -> None:
+    with serving(tmp_path, batch_duration=timedelta()) as (_, shell):
+        batch = shell("batches", "create", "--rule", "transcode", "--yes", "-o", "json").data["batch_id"]
+        refused = shell("batches", "suspend", batch)
+        unknown = shell("batches", "resume", "batch-0")
+    assert (refused.code, unknown.code) == (2, 2)
+    assert "stays Succeeded" in refused.err
+    assert "has no batch batch-0" in unknown.err
 
 
 def test_all_pages_are_listed_or_as_many_as_asked_for(place: tuple[Simulator, Shell]) -> None:

@@ -6,6 +6,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dispatcher.core.batches import BatchAction, BatchRequest, OutputTemplate, output_problems, outputs_of, tag_id
 from dispatcher.core.calls import Endpoint
@@ -48,6 +50,51 @@ def test_an_output_may_lie_under_the_input_where_its_variables_allow_it(uri: str
     place = Location("media", prefix)
     [output] = outputs_of(request_writing(uri).actions)
     assert output.may_lie_under(place, place) is under
+
+
+PREFIXES = st.sampled_from(["", "a", "a/", "a/b", "a/b/", "aa/"])
+PARTS = st.sampled_from(
+    [
+        "a",
+        "b",
+        "/",
+        "out/",
+        "{bucket}",
+        "{key}",
+        "{dirname}",
+        "{basename}",
+        "{barename}",
+        "{autoext}",
+        "{index}",
+        "{any}",
+    ]
+)
+
+
+def expanded(template: str, key: str, anything: str) -> str:
+    folder, _, name = key.rpartition("/")
+    stem, _, extension = name.rpartition(".")
+    values = {"bucket": "media", "key": key, "dirname": folder, "basename": name, "barename": stem or name}
+    values |= {"autoext": extension, "index": "1", "any": anything}
+    for variable, value in values.items():
+        template = template.replace(f"{{{variable}}}", value)
+    return template
+
+
+@given(
+    parts=st.lists(PARTS, max_size=6),
+    source=PREFIXES,
+    place=PREFIXES,
+    tail=st.sampled_from(["x.mp4", "b/x.mp4", "a", "a/b/c.d"]),
+    anything=st.sampled_from(["", "a/", "b"]),
+)
+def test_an_output_that_lands_there_was_known_to_be_able_to(
+    parts: list[str], source: str, place: str, tail: str, anything: str
+) -> None:
+    template = "".join(parts)
+    if expanded(template, source + tail, anything).startswith(place):
+        output = OutputTemplate("media", template)
+        assert output.may_lie_under(Location("media", place), Location("media", source))
 
 
 def test_many_variables_are_judged_at_once() -> None:
