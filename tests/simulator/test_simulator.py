@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,41 +20,21 @@ from dispatcher.simulator.journal import Origin
 from dispatcher.simulator.plans import plan_from_json
 from dispatcher.simulator.server import Simulator, serve
 from dispatcher.simulator.settings import SimulatedWorkflow
+from tests.simulator.desk import NOW, Clock, admin
 from tests.simulator_fixtures import make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 START = "StartWorkflow"
 
 
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-def ask(simulator: Simulator, method: str, path: str, body: object = None) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(urlsplit(simulator.url).netloc, timeout=10)
-    try:
-        connection.request(method, path, None if body is None else json.dumps(body))
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
 def statuses(simulator: Simulator) -> list[str]:
-    return [task["status"] for task in json.loads(ask(simulator, "GET", "/simulator/tasks")[1])]
+    return [task["status"] for task in json.loads(admin(simulator, "GET", "tasks")[1])]
 
 
 def test_tasks_move_by_the_clock_alone() -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     workflow = SimulatedWorkflow("w1", failing=("*broken*",))
     settings = make_settings(
         workflows=(workflow,), queue_duration=timedelta(seconds=10), task_duration=timedelta(minutes=2)
@@ -140,7 +120,7 @@ def test_stop_ends_idle_and_half_sent_connections_and_may_be_repeated() -> None:
     with socket.create_connection((address.hostname or "", address.port or 0), timeout=10) as half:
         half.sendall(b"POST / HTTP/1.1\r\nContent-Le")
         # The health answer shows that the server has taken the connection before it.
-        assert ask(simulator, "GET", "/simulator/health")[0] == 200
+        assert admin(simulator, "GET", "health")[0] == 200
         simulator.stop()
         assert half.recv(1) == b""
     simulator.stop()
@@ -175,7 +155,7 @@ def test_the_admin_path_sets_faults_and_ends_them(simulator: Simulator) -> None:
         "latency_ms": 20,
         "seed": 7,
     }
-    assert ask(simulator, "POST", "/simulator/faults", plan)[0] == 200
+    assert admin(simulator, "POST", "faults", plan)[0] == 200
     assert plan_from_json(json.dumps(plan)) == FaultPlan(
         script=(
             ScriptedFault(Fault.HANG),
@@ -206,36 +186,36 @@ def test_the_admin_path_sets_faults_and_ends_them(simulator: Simulator) -> None:
     ],
 )
 def test_a_wrong_plan_is_refused_and_the_old_one_stays(simulator: Simulator, plan: object) -> None:
-    status, body = ask(simulator, "POST", "/simulator/faults", plan)
+    status, body = admin(simulator, "POST", "faults", plan)
     assert status == 400
     assert json.loads(body)["message"]
 
 
 def test_the_journal_and_the_tasks_can_be_read_and_triggers_set_off(simulator: Simulator) -> None:
-    status, body = ask(simulator, "POST", "/simulator/trigger", {"workflow_id": "w1", "media": "oss://b/1.mp4"})
+    status, body = admin(simulator, "POST", "trigger", {"workflow_id": "w1", "media": "oss://b/1.mp4"})
     assert status == 200
     task_id = json.loads(body)["task_id"]
-    (line,) = ask(simulator, "GET", "/simulator/journal")[1].splitlines()
+    (line,) = admin(simulator, "GET", "journal")[1].splitlines()
     assert json.loads(line)["task_id"] == task_id
     assert json.loads(line)["origin"] == "trigger"
-    assert [task["task_id"] for task in json.loads(ask(simulator, "GET", "/simulator/tasks")[1])] == [task_id]
-    assert json.loads(ask(simulator, "GET", "/simulator/health")[1]) == {"ok": True, "requests": 0, "accepted": 1}
+    assert [task["task_id"] for task in json.loads(admin(simulator, "GET", "tasks")[1])] == [task_id]
+    assert json.loads(admin(simulator, "GET", "health")[1]) == {"ok": True, "requests": 0, "accepted": 1}
     assert simulator.calls() == []
 
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("POST", "/simulator/trigger", {"workflow_id": "w1", "media": "nonsense"}, 400),
-        ("POST", "/simulator/trigger", {"media": "oss://b/1.mp4"}, 400),
-        ("GET", "/simulator/nothing", None, 404),
-        ("GET", "/simulator/faults", None, 404),
+        ("POST", "trigger", {"workflow_id": "w1", "media": "nonsense"}, 400),
+        ("POST", "trigger", {"media": "oss://b/1.mp4"}, 400),
+        ("GET", "nothing", None, 404),
+        ("GET", "faults", None, 404),
     ],
 )
 def test_other_admin_requests_are_refused(
     simulator: Simulator, method: str, path: str, body: object, status: int
 ) -> None:
-    assert ask(simulator, method, path, body)[0] == status
+    assert admin(simulator, method, path, body)[0] == status
 
 
 def test_scripts_go_in_order_for_each_action_and_then_pass() -> None:
