@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from dispatcher.cli.output import Json, brief_time, rfc3339
+from dispatcher.core.calls import Endpoint
+from dispatcher.core.parameters import masked_json, parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +71,11 @@ def _attempt_json(attempt: AttemptView) -> Json:
         "intent_at": rfc3339(attempt.intent_at),
         "region": attempt.region,
         "endpoint": attempt.endpoint,
-        "request": json.loads(attempt.request),
+        "action": attempt.api.value,
+        "request": {
+            name: masked_json(value) if name == "output_media_config" else value
+            for name, value in json.loads(attempt.request).items()
+        },
     }
 
 
@@ -123,11 +129,14 @@ def _due(view: DispatchView) -> str:
 
 
 def _sent(attempt: AttemptView) -> str:
-    request = json.loads(attempt.request)
-    return (
-        f"attempt {attempt.attempt}: StartWorkflow {request['workflow_id']} at {attempt.endpoint},"
-        f" TaskInput {request['task_input']}, UserData {request['user_data']}"
-    )
+    from dispatcher.ledger.calls import call_from_text  # noqa: PLC0415 - only where a ledger is read
+
+    call = call_from_text(Endpoint(attempt.region, attempt.endpoint), attempt.request, attempt.api)
+    sent = parameters_of(call)
+    # The time line names first what was started, then what it was given.
+    what = sent.pop("WorkflowId", "")
+    given = ", ".join(f"{name} {text}" for name, text in sent.items())
+    return f"attempt {attempt.attempt}: {attempt.api}{' ' if what else ''}{what} at {attempt.endpoint}, {given}"
 
 
 def _ended(outcome: OutcomeView) -> str:
