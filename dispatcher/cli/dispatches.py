@@ -147,6 +147,38 @@ def probe(ctx: typer.Context, selection: Selection, *, yes: Yes = False) -> None
     _change(ctx, selection, "probe", operating.probe, operating.may_probe, yes=yes)
 
 
+@app.command()
+@takes_selection
+def rerun(
+    ctx: typer.Context,
+    selection: Selection,
+    *,
+    again: Annotated[
+        str, typer.Option("--again", metavar="NAME", help="Name of the run: the same name again adds nothing.")
+    ],
+    yes: Yes = False,
+) -> None:
+    """Run selected dispatches that ended once more, as a named run: each is a start that is paid again.
+
+    An object that is gone, or has other content now, is not started in their place.
+    """
+    from dispatcher.cli.rerunning import check_name, print_rerun  # noqa: PLC0415
+    from dispatcher.service import rerunning  # noqa: PLC0415 - the store and the ledger
+    from dispatcher.service.takeover import open_rerunning  # noqa: PLC0415 - as above
+
+    asked = invocation(ctx)
+    _demand_selector(selection, "rerun")
+    check_name(again)
+    settings = asked.settings()
+    selector = selector_of(settings, selection, now())
+    with writing(settings) as ledger, open_rerunning(settings, ledger) as running:
+        with ledger.read() as tx:
+            found = rerunning.selected(tx, selector)
+        what = f"rerun {found.rows} dispatches as run {again}, {found.started} of which were started and are paid again"
+        done = running.rerun(selector, again) if found.rows and confirmed(what, yes=yes) else rerunning.Rerun()
+    print_rerun(asked, done, again)
+
+
 def _change(  # noqa: PLR0913 - a verb is its name, its function and its condition
     ctx: typer.Context,
     selection: Selection,

@@ -1,8 +1,9 @@
-"""Opening what an adoption or a comparison works with: the ledger, the service's lists and the stores."""
+"""Opening what an adoption, a comparison or a rerun works with: the ledger, the service's lists, the stores."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,11 @@ from dispatcher.service.adopting import Adopting
 from dispatcher.service.assembly import open_buckets
 from dispatcher.service.daemon import utc_now
 from dispatcher.service.permits import ReadPermits
+from dispatcher.service.rerunning import Rerunning
 from dispatcher.service.starts import open_starts
 from dispatcher.targets.alibaba import AlibabaClients
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
 
     from dispatcher.core.settings import Settings
@@ -47,7 +48,7 @@ def open_adopting(
         permits = ReadPermits(ledger, settings.rates, utc_now, stop)
         stores = open_buckets(settings)
         for store in stores.values():
-            stack.enter_context(closing(store))
+            stack.callback(store.close)
         yield Adopting(
             settings,
             ledger,
@@ -59,3 +60,13 @@ def open_adopting(
             dry_run=dry_run,
             progress=progress,
         )
+
+
+@contextmanager
+def open_rerunning(settings: Settings, ledger: Ledger) -> Iterator[Rerunning]:
+    """Yield what records reruns into an open ledger."""
+    with ExitStack() as stack:
+        stores = open_buckets(settings)
+        for store in stores.values():
+            stack.callback(store.close)
+        yield Rerunning(settings, ledger, stores, utc_now, threading.Event())
