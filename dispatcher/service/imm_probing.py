@@ -54,17 +54,18 @@ def imm_findings(settings: Settings, imm: Imm, roles: Roles) -> Iterator[Finding
     asked = settings.imm
     if asked is None:
         return
-    buckets: dict[Endpoint, list[str]] = {}
+    buckets: dict[str, tuple[Endpoint, list[str]]] = {}
     for name in settings.rules.buckets():
         if settings.buckets[name].on_oss:
-            buckets.setdefault(imm_endpoint(settings, settings.buckets[name].region), []).append(name)
-    for endpoint, names in buckets.items():
+            endpoint = imm_endpoint(settings, settings.buckets[name].region)
+            buckets.setdefault(endpoint.url, (endpoint, []))[1].append(name)
+    for endpoint, names in buckets.values():
         try:
             yield from _project(asked, imm, endpoint, names)
         except DispatcherError as error:
             yield _refused(endpoint, error)
     # Another endpoint than Alibaba's (a simulator, a proxy) has no RAM behind it.
-    if any((urlsplit(endpoint.url).hostname or "").endswith(_ALIBABA) for endpoint in buckets):
+    if any((urlsplit(url).hostname or "").endswith(_ALIBABA) for url in buckets):
         yield from _role(asked, roles)
 
 

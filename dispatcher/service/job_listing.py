@@ -64,11 +64,16 @@ class ListedQuickJob:
 
 
 def endpoints_of(settings: Settings, region: str | None) -> tuple[Endpoint, ...]:
-    """Return the endpoints of the rules' buckets, or the one of a region. Raises UsageError for an unknown region."""
-    found = dict.fromkeys(settings.buckets[bucket].ims for bucket in settings.rules.buckets())
-    if region is None:
-        return tuple(found)
-    chosen = tuple(endpoint for endpoint in found if endpoint.region == region)
+    """Return the endpoints of the rules' buckets, or the one of a region; each URL once, whatever region it serves.
+
+    Raises UsageError for a region that no rule has.
+    """
+    found = [settings.buckets[bucket].ims for bucket in settings.rules.buckets()]
+    by_url: dict[str, Endpoint] = {}
+    for endpoint in found:
+        if region is None or endpoint.region == region:
+            by_url.setdefault(endpoint.url, endpoint)
+    chosen = tuple(by_url.values())
     if not chosen:
         known = ", ".join(sorted({endpoint.region for endpoint in found}))
         raise UsageError(f"--region {region}: no rule has its bucket there", hint=f"there are {known}")
