@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dispatcher import crashpoints
 from dispatcher.core.calls import Api, api_of
 from dispatcher.core.dispatch import DispatchState
-from dispatcher.core.outcomes import Outcome, Uncertain, decide
+from dispatcher.core.outcomes import Outcome, Registered, Uncertain, decide
 from dispatcher.core.rendering import render_call
 from dispatcher.core.unsendable import LimitBroken, UserDataTooLong, advice_for, reason_of, sentence_of
 from dispatcher.ledger import claiming, counting, rates, repeating, settling
@@ -339,8 +339,10 @@ def _tell(ended: Ended, settled: Settled) -> None:
     log = get_logger().bind(dispatch=item.dispatch_id, rule=item.rule_id, bucket=item.bucket, key=item.key)
     known = {name: value for name, value in asdict(text).items() if value is not None and name != "kind"}
     write = log.info if settled.state in _GOES_WELL else log.warning
+    # A registered object waits for its second call: that is news, its state is not.
+    became = "registered" if isinstance(ended.outcome, Registered) else settled.state or "unknown"
     write(
-        f"dispatch.{settled.state or 'unknown'}",
+        f"dispatch.{became}",
         outcome=text.kind,
         attempt=settled.attempt,
         reason=settled.reason,
