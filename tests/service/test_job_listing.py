@@ -69,7 +69,7 @@ def test_a_job_without_a_time_is_listed_once_too() -> None:
 def test_without_a_time_the_last_30_days_are_listed() -> None:
     listing = JobListing(Service({ONE.url: dict(TIMES)}), (ONE,), NOW)
     assert ids(listing.editing(JobFilter(), None, None, None)) == ["new", "edge"]
-    assert ids(listing.editing(JobFilter(), None, EDGE, None)) == ["old", "edge"]
+    assert ids(listing.editing(JobFilter(), None, EDGE, None)) == ["edge", "old"]
 
 
 def test_endpoints_follow_each_other_and_say_where() -> None:
