@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from dispatcher import __version__
-from dispatcher.cli import batches, configuration, database, dispatches, events, jobs, quarantine, rules
+from dispatcher.cli import backfill, batches, configuration, database, dispatches, events, jobs, quarantine, rules
 from dispatcher.cli.checking import check
 from dispatcher.cli.demo import demo
 from dispatcher.cli.explaining import explain
@@ -109,6 +109,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
 for command in (run, check, explain, plan, status, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
+app.add_typer(backfill.app, name="backfill")
 app.add_typer(rules.app, name="rules")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(events.app, name="events")

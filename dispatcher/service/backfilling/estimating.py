@@ -11,8 +11,7 @@ from dispatcher.service.routes import steps_of
 
 if TYPE_CHECKING:
     import threading
-    from collections import Counter
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
 
     from dispatcher.core.calls import Api
@@ -70,14 +69,21 @@ class Estimating:
             return recording.known_ids(tx, {each for row in rows for each in (row.dispatch_id, *row.aliases)})
 
 
-def calls_needed(settings: Settings, estimate: Estimate) -> Counter[Api]:
-    """Return how many calls of each API the estimated starts need."""
-    return estimate.calls({rule.id: tuple(api for api, _ in steps_of(rule)) for rule in settings.rules.rules})
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a backfill would do: at most `most` of the estimated starts, their calls, and how long these take at least."""
+
+    estimate: Estimate
+    starts: int
+    calls: Mapping[Api, int]
+    needed: timedelta
+    most: int | None
 
 
-def time_estimated(settings: Settings, estimate: Estimate, max_rate: Rate | None, most: int | None) -> timedelta:
-    """Return how long the estimated calls take at least, at the configured rates and the backfill's own."""
-    needed = time_needed(calls_needed(settings, estimate), settings.rates, max_rate)
-    if most is None or not estimate.starts or most >= estimate.starts:
-        return needed
-    return needed * (most / estimate.starts)
+def forecast(settings: Settings, estimate: Estimate, max_rate: Rate | None, most: int | None) -> Forecast:
+    """Return what the estimated starts need, at the configured rates and the backfill's own."""
+    starts = estimate.starts if most is None else min(most, estimate.starts)
+    steps = {rule.id: tuple(api for api, _ in steps_of(rule)) for rule in settings.rules.rules}
+    # Of which rules a limit takes how many is not known before: each its share.
+    calls = {api: -(-count * starts // estimate.starts) for api, count in estimate.calls(steps).items()}
+    return Forecast(estimate, starts, calls, time_needed(calls, settings.rates, max_rate), most)

@@ -59,7 +59,7 @@ def prepare(settings: Settings, scope: Scope) -> Prepared:
     if place is not None and not scope.roots(rules, place.bucket):
         raise UsageError(
             f"no rule in question reads anything under {place}",
-            hint="name a location that lies under a rule's input, or one that covers it; see: oss-dispatcher rules list",
+            hint="name a location under a rule's input, or one that covers it; see: oss-dispatcher rules list",
         )
     return Prepared(settings, Matching(rules, scope, open_buckets(settings)))
 
@@ -95,10 +95,11 @@ def go_on(tx: Connection, known: Backfill, pace: Pace, most: int | None, now: da
     return backfills.resume(tx, known.number, now, pace=merged, most=most)
 
 
-def run(
+def run(  # noqa: PLR0913 - what it works with, by name
     settings: Settings,
     ledger: Ledger,
     backfill: Backfill,
+    *,
     reporter: Reporter,
     clock: Callable[[], datetime],
     stop: threading.Event,

@@ -100,7 +100,10 @@ class Reporter(Protocol):
 
 @dataclass
 class Running:
-    """Runs one backfill; its rows call `targets`. `matching` and `objects` None: they are recorded already (a rerun)."""
+    """Runs one backfill; its rows call `targets`.
+
+    `matching` and `objects` None: its rows are recorded already (a rerun).
+    """
 
     ledger: Ledger
     number: int
