@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dispatcher.ledger.counting import OldestWaiting, StateCount
     from dispatcher.ledger.following import DoubleStart, ForeignStart
     from dispatcher.ledger.holds import Hold
+    from dispatcher.ledger.notices import Notice
     from dispatcher.ledger.snapshots import RootStatistics
 
 SHOWN_STARTS = 20
@@ -34,6 +35,7 @@ class Status:
     """Everything `status` shows, read in one moment."""
 
     at: datetime
+    notices: "Sequence[Notice]"
     states: "Sequence[StateCount]"
     pruned: "Mapping[DispatchState, int]"
     tasks: "Mapping[str | None, int]"
@@ -73,6 +75,7 @@ def _read(tx: "Connection", at: datetime) -> Status:
         counting,
         following,
         holds,
+        notices,
         quarantine,
         rates,
         sightings,
@@ -81,6 +84,7 @@ def _read(tx: "Connection", at: datetime) -> Status:
 
     return Status(
         at=at,
+        notices=list(notices.standing(tx).values()),
         states=counting.state_counts(tx, at),
         pruned=counting.pruned(tx),
         tasks=counting.task_status_counts(tx),
@@ -117,6 +121,16 @@ def _json(found: Status) -> dict[str, Json]:
     oldest = found.oldest
     return {
         "at": rfc3339(found.at),
+        "notices": [
+            {
+                "code": each.code.value,
+                "detail": each.detail,
+                "since_at": rfc3339(each.since),
+                "seen_at": rfc3339(each.seen_at),
+                "hint": _hint(each),
+            }
+            for each in found.notices
+        ],
         "states": [{"state": state, "reason": reason, "count": count} for (state, reason), count in by_state.items()],
         "pruned": {state.value: count for state, count in found.pruned.items()},
         "task_statuses": [{"task_status": status, "count": count} for status, count in found.tasks.items()],
@@ -196,7 +210,18 @@ def _foreign_json(start: "ForeignStart") -> Json:
 # -- tables ---------------------------------------------------------------------------------------
 
 
+def _hint(notice: "Notice") -> str:
+    from dispatcher.ledger.notices import NoticeCode  # noqa: PLC0415 - SQLAlchemy
+
+    match notice.code:
+        case NoticeCode.LEDGER_BEHIND:
+            return "nothing is called until `oss-dispatcher db adopt` has recorded what was started"
+
+
 def _print(found: Status) -> None:
+    for each in found.notices:
+        print_line(f"{each.code.value} since {brief_time(each.since)}: {each.detail}")
+        print_line(f"  {_hint(each)}")
     rows = [(state, reason, count) for (state, reason), count in _by_state(found).items()]
     rows += [(f"{state} (pruned)", None, count) for state, count in found.pruned.items()]
     print_table(["state", "reason", "dispatches"], rows or [("none yet", None, 0)], title="dispatches")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, func, select, update
 
 from dispatcher.core.dispatch import DispatchState, id_to_bytes
-from dispatcher.core.events import encode_key
+from dispatcher.core.events import decode_key, encode_key
 from dispatcher.ledger.recording import known_ids
 from dispatcher.ledger.tables import Lane, dispatches, tombstones
 from dispatcher.ledger.writing import insert_new
@@ -83,12 +83,41 @@ def insert(tx: Connection, found: Sequence[Adopted], now: datetime) -> Inserted:
     )
 
 
-def attach(tx: Connection, each: Adopted) -> None:
+@dataclass(frozen=True, slots=True)
+class KnownContent:
+    """A content of an object that the ledger has a live row for."""
+
+    dispatch_id: str
+    rule_id: str
+    bucket: str
+    key: str
+    etag: str
+    size: int
+
+
+def contents_of(tx: Connection, rule_id: str, places: Iterable[tuple[str, str]]) -> list[KnownContent]:
+    """Return the live rows of a rule for these objects, in any state. At most 1,000 objects a call."""
+    keys: dict[str, list[bytes]] = {}
+    for bucket, key in places:
+        keys.setdefault(bucket, []).append(encode_key(key))
+    table = dispatches.c
+    return [
+        KnownContent(row.dispatch_id, rule_id, bucket, decode_key(row.key), row.etag, row.size)
+        for bucket, wanted in keys.items()
+        for row in tx.execute(
+            select(table.dispatch_id, table.key, table.etag, table.size).where(
+                table.rule_id == rule_id, table.bucket == bucket, table.key.in_(wanted), table.run == ""
+            )
+        )
+    ]
+
+
+def attach(tx: Connection, dispatch_id: str, each: Adopted) -> None:
     """Say of a row that was never called where its task runs, so that it can be followed. Idempotent."""
     table = dispatches.c
     tx.execute(
         update(dispatches)
-        .where(table.dispatch_id == each.dispatch_id, table.intent_at.is_(None))
+        .where(table.dispatch_id == dispatch_id, table.intent_at.is_(None))
         .values(
             region=each.endpoint.region,
             endpoint=each.endpoint.url,

@@ -7,7 +7,7 @@ killed anywhere and run again it goes on, for what is known is only looked at ag
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dispatcher import crashpoints
@@ -125,20 +125,51 @@ class Adopting:
         """Insert what is new, and let all that carries an id of this ledger be evidence, as in a sweep."""
         ours = [start for start in page if start.of_a_rule or (start.token is not None and start.token[0] in known)]
         done.elsewhere += len(page) - len(ours)
-        found = [self._own(start, heads) for start in ours]
-        inserted = adopting.insert(tx, found, now)
-        told = settling.settle_evidence(
-            tx, [_evidence(each, start) for each, start in zip(found, ours, strict=True)], now
+        found = [(self._own(start, heads), start) for start in ours]
+        aliases = self._aliases(
+            tx, [start for start in ours if start.token is not None and start.token[0] not in known]
         )
+        inserted = adopting.insert(
+            tx, [replace(each, object=None) if each.dispatch_id in aliases else each for each, _ in found], now
+        )
+        told = settling.settle_evidence(tx, [_evidence(each, start) for each, start in found], now)
         new = {*inserted.rows, *inserted.tombstones}
-        settled = sum(task.dispatch_id not in new for task in told.settled)
-        finished = sum(task.dispatch_id not in new for task in told.finished)
         done.rows += len(inserted.rows)
         done.tombstones += len(inserted.tombstones)
-        done.settled += settled
-        done.finished += finished
+        done.known += sum(each.dispatch_id in known for each, _ in found)
+        done.settled += sum(task.dispatch_id not in new for task in told.settled)
+        done.finished += sum(task.dispatch_id not in new for task in told.finished)
         done.double_starts += len(told.double_starts)
-        done.known += len(ours) - len(new) - settled - len(told.double_starts)
+        done.settled += self._settle_aliases(tx, found, aliases, now)
+
+    def _aliases(self, tx: Connection, unknown: Sequence[Start]) -> dict[str, str]:
+        """Return, for ids under former names of rules, the rows that stand for the same content under the present one.
+
+        They were recorded while the ledger did not know what had been started under the former name.
+        """
+        places = list(dict.fromkeys(place for start in unknown for place in start.objects))
+        wanted = {start.token[0] for start in unknown if start.token is not None}
+        found: dict[str, str] = {}
+        for rule in (rule for rule in self.settings.rules.rules if rule.was):
+            for row in adopting.contents_of(tx, rule.id, places):
+                for former in ids_of(rule, row.bucket, row.key, row.etag, row.size):
+                    if former in wanted and former != row.dispatch_id:
+                        found[former] = row.dispatch_id
+        return found
+
+    @staticmethod
+    def _settle_aliases(
+        tx: Connection, found: Sequence[tuple[Adopted, Start]], aliases: Mapping[str, str], now: datetime
+    ) -> int:
+        """Let what was started under a former name count for the row under the present one; return how many."""
+        settled = 0
+        for each, start in found:
+            row = aliases.get(each.dispatch_id)
+            if row is not None:
+                adopting.attach(tx, row, each)
+                told = settling.settle_evidence(tx, [replace(_evidence(each, start), dispatch_id=row)], now)
+                settled += len(told.settled)
+        return settled
 
     def _own(self, start: Start, heads: Heads) -> Adopted:
         """Return a start with our id; with its object where the present content has this id under a rule."""
@@ -205,7 +236,7 @@ class Adopting:
             adopting.insert(tx, [adopted], now)
             done.foreign_rows += 1
         else:
-            adopting.attach(tx, adopted)
+            adopting.attach(tx, adopted.dispatch_id, adopted)
             done.foreign_settled += 1
         settling.settle_evidence(tx, [_evidence(adopted, start)], now)
 

@@ -25,12 +25,12 @@ class NotAdopted(StrEnum):
 class Adoption:
     """What was done so far; in a dry run, what would be.
 
-    `listed` starts were read. With our id: `rows` and `tombstones` are new, `settled` rows were there and turned out
-    to be started, `finished` ones got their final status, `double_starts` are second tasks of one dispatch, and
-    for `known` nothing was to do. `without_id` read an object of a rule and run its workflow: of these `foreign_rows`
-    are new and `foreign_settled` were waiting; `not_adopted` says why the others are not. `elsewhere`: none of ours.
-    `behind`: the window was too short to know all that this ledger may have started. `unreadable`: what the first
-    store said that did not let us look at an object.
+    `listed` starts were read. With our id: `rows` and `tombstones` are new, `known` the ledger knew; `settled` rows
+    turned out to be started, `finished` ones got their final status, `double_starts` are second tasks of one
+    dispatch. `without_id` read an object of a rule and run its workflow: of these `foreign_rows` are new and
+    `foreign_settled` were waiting; `not_adopted` says why the others are not. `elsewhere`: none of ours. `behind`: the
+    window was too short to know all that this ledger may have started. `unreadable`: what the first store said that
+    did not let us look at an object.
     """
 
     complete: bool = False

@@ -109,6 +109,10 @@ class Chain:
             environment={**without_proxies(), "OSS_DISPATCHER_CRASH_AT": crash_at},
         )
 
+    def crash(self, *arguments: str, at: str, within: float = 60) -> int:
+        """Run another command that is killed at a named place; return how it ended."""
+        return self._launch(arguments, self.log, self.log, crash_at=at).wait(timeout=within)
+
     def run_once(self, *arguments: str, crash_at: str = "", within: float = 60) -> int:
         """Run one pass to its end; return the exit code."""
         return self.start("--once", *arguments, crash_at=crash_at).wait(timeout=within)

@@ -126,6 +126,18 @@ def test_a_renamed_rule_finds_the_starts_of_its_former_name(scene: Scene) -> Non
     assert scene.intake().take(Batch([seen("in/a.mp4")])).recorded == 0
 
 
+def test_what_was_recorded_meanwhile_under_a_new_name_counts_as_started_too(scene: Scene) -> None:
+    scene.settings = make_settings(make_rule("new", was=("r",)))
+    [waiting] = scene.record("in/a.mp4")
+    former = own("in/a.mp4", "r")
+    tell(scene, [service_task("t1", dispatch=former, status="Failed")])
+    done = adopt(scene, Shelf({"in/a.mp4": ObjectHead("e9", 9, MODIFIED)}))
+    assert (done.tombstones, done.rows, done.settled) == (1, 0, 1)
+    assert (scene.row(waiting).state, scene.row(waiting).task_id) == (DispatchState.STARTED, "t1")
+    again = adopt(scene)
+    assert (again.known, again.settled, again.double_starts, again.tombstones) == (1, 0, 0, 0)
+
+
 def test_rows_that_exist_are_settled_by_the_same_evidence_as_in_a_sweep(scene: Scene) -> None:
     [waiting] = scene.record("in/a.mp4")
     tell(
@@ -138,7 +150,7 @@ def test_rows_that_exist_are_settled_by_the_same_evidence_as_in_a_sweep(scene: S
     )
     shelf = Shelf()
     done = adopt(scene, shelf)
-    assert (done.settled, done.finished, done.double_starts, done.elsewhere, done.known) == (1, 1, 1, 1, 0)
+    assert (done.settled, done.finished, done.double_starts, done.elsewhere, done.known) == (1, 1, 1, 1, 2)
     assert scene.row(waiting).task_id == "t1"
     assert shelf.asked == []
 
