@@ -12,6 +12,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from dispatcher.service.health import AT_WORK, SLACK, Health
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,10 +32,12 @@ class Ticks:
     """Runs each job in a thread of a pool: at once, and again after the time it returned.
 
     A job never runs twice at the same time. `failed` is called with what a job raised; it is not run again.
+    `health` hears of each job when it begins and when it ends, so that one that hangs, or is forgotten, is found.
     """
 
-    def __init__(self, jobs: int, failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, jobs: int, failed: Callable[[BaseException], None], health: Health | None = None) -> None:
         self._failed = failed
+        self._health = health or Health()
         self._idle = threading.Condition()
         self._running = 0
         self._open = True
@@ -66,6 +70,7 @@ class Ticks:
 
     def _schedule(self, name: str, job: Callable[[], timedelta], wait: timedelta) -> None:
         at = datetime.now(UTC) + max(wait, SOONEST)
+        self._health.expect(name, wait + SLACK)
         self._scheduler.add_job(self._run, "date", run_date=at, args=(name, job), id=name, replace_existing=True)
 
     def _run(self, name: str, job: Callable[[], timedelta]) -> None:
@@ -73,6 +78,7 @@ class Ticks:
             if not self._open:
                 return
             self._running += 1
+        self._health.expect(name, AT_WORK)
         wait: timedelta | None = None
         try:
             wait = job()
@@ -81,6 +87,7 @@ class Ticks:
         finally:
             with self._idle:
                 self._running -= 1
+                self._health.forget(name)
                 if wait is not None and self._open:
                     self._schedule(name, job, wait)
                 self._idle.notify_all()
