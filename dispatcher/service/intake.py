@@ -15,6 +15,7 @@ from dispatcher import crashpoints
 from dispatcher.core.dispatch import DispatchState, StateReason, content_identity, dispatch_id
 from dispatcher.ledger import announcing, quarantine, recording, sightings, snapshots
 from dispatcher.ledger.recording import NewDispatch
+from dispatcher.service.health import Health
 from dispatcher.service.logs import get_logger
 from dispatcher.service.strangers import Strangers
 
@@ -90,6 +91,7 @@ class Intake:
     since: Mapping[str, datetime] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=Coverage)
     strangers: Strangers = field(default_factory=Strangers)
+    health: Health = field(default_factory=Health)
 
     def take(self, batch: Batch) -> Taken:
         """Commit a batch and acknowledge it. Idempotent: the same batch again adds nothing.
@@ -97,6 +99,10 @@ class Intake:
         What cannot be decoded goes to quarantine, what cannot be decided yet waits as a sighting, and what
         no rule could match is let go.
         """
+        with self.health.committing():
+            return self._take(batch)
+
+    def _take(self, batch: Batch) -> Taken:
         now = self.clock()
         ours = self.strangers.without(batch.events, self.rules.buckets())
         decided = [event for event in ours if event.decided]

@@ -18,19 +18,28 @@ if TYPE_CHECKING:
     from dispatcher.ledger.engine import Ledger
 
 
+def _unheard() -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True)
 class ReadPermits:
-    """Blocks until one read may pass; returns at once when the program is leaving. Thread-safe."""
+    """Blocks until one read may pass; returns at once when the program is leaving. Thread-safe.
+
+    `heard` is called before each read: who reads page after page makes progress.
+    """
 
     ledger: Ledger
     rates: Mapping[Api, Rate]
     clock: Callable[[], datetime]
     stop: threading.Event
+    heard: Callable[[], None] = _unheard
 
     def __call__(self, endpoint: Endpoint, api: Api) -> None:
         """Take one permit for a call of this API in this region."""
         target, rate = target_key(endpoint.region, api), self.rates[api]
         while not self.stop.is_set():
+            self.heard()
             now = self.clock()
             with self.ledger.write() as tx:
                 if rates.take(tx, target, rate, 1, now):

@@ -24,6 +24,7 @@ from dispatcher.ledger.evidence import outcome_text
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.ledger.settling import Settlement
 from dispatcher.service.behind import ALWAYS_OPEN
+from dispatcher.service.health import AT_WORK, Health
 from dispatcher.service.logs import get_logger
 from dispatcher.service.pauses import Pauses
 from dispatcher.service.routes import routes, target_key
@@ -81,6 +82,7 @@ class Worker:
         clock: Callable[[], datetime],
         chance: Callable[[], float] = random.random,
         gate: Gate = ALWAYS_OPEN,
+        health: Health | None = None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -89,6 +91,7 @@ class Worker:
         self._clock = clock
         self._chance = chance
         self._gate = gate
+        self._health = health or Health()
         self._routes = routes(settings)
         self._calls = ThreadPoolExecutor(settings.concurrent_calls, thread_name_prefix="call")
         self._ended: queue.SimpleQueue[Ended | Unsent | None] = queue.SimpleQueue()
@@ -154,6 +157,7 @@ class Worker:
         return self._idle_for()
 
     def _step_or_pause(self) -> timedelta:
+        self._health.expect("worker", AT_WORK)
         try:
             return self.step()
         except (LedgerFullError, LedgerLockedError) as error:
@@ -275,7 +279,8 @@ class Worker:
     # -- call (in its own thread) ------------------------------------------------------------------
 
     def _call(self, claim: Claim) -> None:
-        self._ended.put(self._start(claim) if self._may_send() else Unsent(claim))
+        with self._health.working("call"):
+            self._ended.put(self._start(claim) if self._may_send() else Unsent(claim))
 
     def _may_send(self) -> bool:
         """Tell, right before a call, whether it may be made: the lease of a claim is the sender's lock."""
