@@ -41,12 +41,15 @@ class Batch:
     Intake writes the dispatches of `events`, the quarantine of `undecodable` and `progress` in one
     transaction and calls `ack` only after the commit. A batch that is not acknowledged is brought
     again by its source. `ack` may raise DispatcherError: what it acknowledged is then brought again.
+    `formats` tells as which each event was read (empty: none was), `dropped` why other parts are no sightings.
     """
 
     events: Sequence[ObjectEvent]
     progress: SnapshotChange | None = None
     ack: Callable[[], None] = nothing_to_acknowledge
     undecodable: Sequence[Undecodable] = ()
+    formats: Sequence[str] = ()
+    dropped: Sequence[str] = ()
 
 
 class Source(Protocol):

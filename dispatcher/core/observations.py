@@ -111,7 +111,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Became:
     """What a call of ours made of its row. `age` of a started one: from the object's time until the answer;
     None where nobody waited for it.
     """
@@ -157,7 +157,7 @@ Observation = (
     | Recorded
     | Granted
     | Called
-    | Settled
+    | Became
     | PassEnded
     | SourceAnswered
     | SourceFailed

@@ -272,6 +272,17 @@ class RuleSet:
         never = self.never_triggers(bucket, key)
         return tuple(_verdict(entry, bucket, key, size, never=never) for entry in self._compiled)
 
+    def near(self, bucket: str, key: str, size: int | None) -> tuple[Verdict, ...]:
+        """Return the verdicts of the rules whose prefix the key has, at the cost of `matching`; see `verdicts`."""
+        table = self._tables.get(bucket)
+        if table is None:
+            return ()
+        found = {
+            entry.place: entry for entry, shape in table.under(key) if shape.extension is None or shape.matches(key)
+        }
+        never = self.never_triggers(bucket, key) if found else False
+        return tuple(_verdict(found[place], bucket, key, size, never=never) for place in sorted(found))
+
     def verdict(self, rule_id: str, bucket: str, key: str, size: int | None) -> Verdict:
         """Return what one rule says of the object. Raises KeyError for an unknown id."""
         never = self.never_triggers(bucket, key)

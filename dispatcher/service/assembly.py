@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dispatcher.core.observations import unmetered
 from dispatcher.core.settings import StoreApi
 from dispatcher.ledger import announcing, rulesets
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.behind import BehindGate
+from dispatcher.service.counting import rows_only
 from dispatcher.service.daemon import Daemon
 from dispatcher.service.deciding import Deciding
 from dispatcher.service.hints import Hints
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from dispatcher.core.observations import Meter
     from dispatcher.core.settings import BucketSettings, Credentials, Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
@@ -49,9 +53,10 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
     *,
     shadow: bool,
     yields: bool = False,
+    meter: Meter = unmetered,
 ) -> Daemon:
     """Put a dispatcher together. Takes the right to send, and makes the rules the current ones. One that
-    `yields` the right lets a daemon have it.
+    `yields` the right lets a daemon have it. `meter` is told what the parts do.
 
     Raises LedgerLockedError if another process sends from this ledger, ConfigError if a rule changed its
     id without saying so. Nothing is listed or called yet.
@@ -62,20 +67,28 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
             "dispatch.uncertain", rows=incarnation.recovered, reason="their sender died during the call"
         )
     registered = register(settings, ledger, clock())
-    clients = AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)
-    permits = ReadPermits(ledger, settings.rates, clock, stop)
+    clients = AlibabaClients(settings.credentials, call_timeout=settings.call_timeout, meter=meter)
+    permits = ReadPermits(ledger, settings.rates, clock, stop, meter=meter)
     target = AlibabaTarget(
         clients, not_started_codes=settings.not_started_codes, before_read=permits, pause=partial(_pause, stop)
     )
     tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
     gate = BehindGate(ledger, open_starts(settings, clients, permits, stop), clock)
-    worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock, gate=gate)
+    worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock, gate=gate, meter=meter)
     wake = (lambda: None) if worker is None else worker.wake
     with ledger.write() as tx:
         since = rulesets.since(tx)
         announcing.uncover(tx, coverage_of(settings).announced)
     intake = Intake(
-        ledger, settings.rules, registered.first_revision, clock, wake, shadow, since, coverage_of(settings)
+        ledger,
+        settings.rules,
+        registered.first_revision,
+        clock,
+        wake,
+        shadow,
+        since,
+        coverage_of(settings),
+        meter=meter,
     )
     stores = open_buckets(settings)
     polls = make_polls(settings, ledger, intake, stores, registered)
@@ -86,12 +99,14 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
         settings=settings,
         ledger=ledger,
         polls=polls,
-        sources=open_sources(settings, ledger, registered),
+        sources=open_sources(settings, ledger, registered, meter),
         intake=intake,
         worker=worker,
-        deciding=Deciding(ledger, stores, intake, clock, stop),
+        # What it brings to intake was counted when it was first sighted.
+        deciding=Deciding(ledger, stores, replace(intake, meter=rows_only(meter)), clock, stop),
         upkeep=Upkeep(settings, ledger, tasks, jobs, hints, sweeper, clock, stop),
         stop=stop,
+        meter=meter,
     )
     daemon.listener = make_listener(settings, intake, clock, daemon.fail)
     return daemon
@@ -166,6 +181,7 @@ def make_polls(
                 ledger=ledger,
                 existing_pending={rule.id for rule in rules} & set(registered.existing_pending),
                 others=partial(_requests_of_others, polls, name),
+                meter=intake.meter,
             )
         )
     return tuple(polls)

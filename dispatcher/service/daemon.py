@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dispatcher.core.observations import unmetered
 from dispatcher.errors import DispatcherError, ExitCode
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.service.logs import get_logger
@@ -18,6 +19,7 @@ from dispatcher.service.ticks import Ticks
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dispatcher.core.observations import Meter
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ports import Source
@@ -50,6 +52,7 @@ class Daemon:
     deciding: Deciding
     upkeep: Upkeep
     stop: threading.Event
+    meter: Meter = unmetered
     listener: Listener | None = None
     failure: BaseException | None = None
 
@@ -128,7 +131,7 @@ class Daemon:
         """Start a thread for each source of notifications, and the listener. Raises ServiceUnavailableError."""
         if self.listener is not None:
             self.listener.start()
-        return [Receiving(source, self.intake, self.fail).start(self.stop) for source in self.sources]
+        return [Receiving(source, self.intake, self.fail, meter=self.meter).start(self.stop) for source in self.sources]
 
     def _work(self, worker: Worker) -> None:
         try:

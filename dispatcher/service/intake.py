@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from dispatcher import crashpoints
 from dispatcher.core.dispatch import DispatchState, StateReason, content_identity, dispatch_id
+from dispatcher.core.observations import unmetered
 from dispatcher.ledger import announcing, quarantine, recording, sightings, snapshots
 from dispatcher.ledger.recording import NewDispatch
+from dispatcher.service.counting import count_batch, count_recorded
 from dispatcher.service.health import Health
 from dispatcher.service.logs import get_logger
 from dispatcher.service.strangers import Strangers
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from dispatcher.core.events import ObjectEvent
+    from dispatcher.core.observations import Meter
     from dispatcher.core.rules import Rule, RuleSet
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ports import Batch, Undecodable
@@ -92,6 +95,7 @@ class Intake:
     coverage: Coverage = field(default_factory=Coverage)
     strangers: Strangers = field(default_factory=Strangers)
     health: Health = field(default_factory=Health)
+    meter: Meter = unmetered
 
     def take(self, batch: Batch) -> Taken:
         """Commit a batch and acknowledge it. Idempotent: the same batch again adds nothing.
@@ -128,6 +132,9 @@ class Intake:
                 snapshots.apply(tx, batch.progress)
             crashpoints.reach("before_record_commit")
         crashpoints.reach("after_record_commit")
+        if self.meter is not unmetered:
+            count_batch(self.meter, batch, ours, self.rules)
+            count_recorded(self.meter, rows, recorded, self.clock())
         self._tell(rows, recorded, superseded)
         _tell_quarantined(batch.undecodable)
         if recorded:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
+from dispatcher.core.observations import SourceAnswered, unmetered
 from dispatcher.core.settings import FolderSettings, SmqSettings, SqsSettings, WebhookSettings
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.intake import Coverage
@@ -15,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from dispatcher.core.observations import Meter
     from dispatcher.core.settings import Credentials, Settings, SourceSettings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
     from dispatcher.ports import Source
     from dispatcher.service.intake import Intake
+    from dispatcher.sources.queue import QueueSource
     from dispatcher.web.server import WebServer
     from dispatcher.web.webhooks import Webhooks
 
@@ -55,23 +59,32 @@ def coverage_of(settings: Settings) -> Coverage:
     return Coverage(frozenset(announced), frozenset(growing))
 
 
-def open_sources(settings: Settings, ledger: Ledger, registered: Registered) -> tuple[Source, ...]:
+def _heard(source: QueueSource, meter: Meter) -> QueueSource:
+    source.answered = partial(meter, SourceAnswered(source.name))
+    return source
+
+
+def open_sources(
+    settings: Settings, ledger: Ledger, registered: Registered, meter: Meter = unmetered
+) -> tuple[Source, ...]:
     """Return the sources that are iterated, in the order of the configuration. Nothing is requested yet."""
-    opened = (_open(source, settings, ledger, registered) for source in settings.sources)
+    opened = (_open(source, settings, ledger, registered, meter) for source in settings.sources)
     return tuple(source for source in opened if source is not None)
 
 
-def _open(source: SourceSettings, settings: Settings, ledger: Ledger, registered: Registered) -> Source | None:
+def _open(
+    source: SourceSettings, settings: Settings, ledger: Ledger, registered: Registered, meter: Meter
+) -> Source | None:
     # Imported here: each brings a library that a configuration without it need not load.
     match source:
         case SmqSettings():
             from dispatcher.sources.smq import open_smq  # noqa: PLC0415 - as above
 
-            return open_smq(source, _keys(source.credentials, settings))
+            return _heard(open_smq(source, _keys(source.credentials, settings)), meter)
         case SqsSettings():
             from dispatcher.sources.sqs import open_sqs  # noqa: PLC0415 - as above
 
-            return open_sqs(source)
+            return _heard(open_sqs(source), meter)
         case FolderSettings():
             from dispatcher.sources.folder import FolderSource  # noqa: PLC0415 - as above
 
@@ -93,7 +106,7 @@ def make_listener(
     from dispatcher.web.server import WebServer  # noqa: PLC0415 - uvicorn: only with a webhook
     from dispatcher.web.webhooks import Webhooks  # noqa: PLC0415 - Starlette: as above
 
-    webhooks = Webhooks(hooks, BodyReceiver(intake), clock)
+    webhooks = Webhooks(hooks, BodyReceiver(intake, intake.meter), clock)
     return Listener(WebServer(webhooks.app, settings.http.public, failed=failed), webhooks)
 
 

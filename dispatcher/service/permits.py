@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dispatcher.core.observations import Granted, unmetered
 from dispatcher.ledger import rates
 from dispatcher.service.routes import target_key
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dispatcher.core.calls import Api, Endpoint
+    from dispatcher.core.observations import Meter
     from dispatcher.core.ratelimit import Rate
     from dispatcher.ledger.engine import Ledger
 
@@ -34,6 +36,7 @@ class ReadPermits:
     clock: Callable[[], datetime]
     stop: threading.Event
     heard: Callable[[], None] = _unheard
+    meter: Meter = unmetered
 
     def __call__(self, endpoint: Endpoint, api: Api) -> None:
         """Take one permit for a call of this API in this region."""
@@ -42,7 +45,9 @@ class ReadPermits:
             self.heard()
             now = self.clock()
             with self.ledger.write() as tx:
-                if rates.take(tx, target, rate, 1, now):
-                    return
+                granted = rates.take(tx, target, rate, 1, now)
                 wait = rates.wait(tx, target, rate, now)
+            if granted:
+                self.meter(Granted(endpoint.region, api, granted))
+                return
             self.stop.wait(wait.total_seconds())

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dispatcher.core.observations import SourceFailed, unmetered
 from dispatcher.core.pacing import Forecast, next_pass
 from dispatcher.errors import DispatcherError
 from dispatcher.ledger import rulesets
+from dispatcher.service.counting import count_pass
 from dispatcher.service.intake import Taken
 from dispatcher.service.logs import get_logger
 from dispatcher.sources.bucket import BucketSource, Wanted
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
+    from dispatcher.core.observations import Meter
     from dispatcher.core.rules import Rule
     from dispatcher.core.settings import BucketSettings, PollSettings
     from dispatcher.ledger.engine import Ledger
@@ -45,6 +48,7 @@ class Poll:
     ledger: Ledger
     existing_pending: set[str]
     others: Callable[[], int]
+    meter: Meter = unmetered
     failure: DispatcherError | None = field(default=None, init=False)
     requests: int = field(default=0, init=False)
     _sources: dict[str, BucketSource] = field(default_factory=dict, init=False)
@@ -71,8 +75,10 @@ class Poll:
                 self._pass(root, source, stop)
             except DispatcherError as error:
                 failure = error
+                self.meter(SourceFailed(source.name))
                 self._tell_failure(root, error)
             requests += source.report.requests
+            count_pass(self.meter, source.name, source.report)
         self.failure, self.requests = failure, requests
         forecast = next_pass(self.settings, requests=requests, requests_elsewhere=self.others())
         if failure is None and not stop.is_set():

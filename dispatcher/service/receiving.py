@@ -8,6 +8,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from dispatcher.core.decoding import decode
+from dispatcher.core.observations import SourceAnswered, SourceFailed, unmetered
 from dispatcher.errors import DispatcherError, LedgerError
 from dispatcher.ports import Batch, Undecodable
 from dispatcher.service.logs import get_logger
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dispatcher.core.decoding import Acceptance, Format
+    from dispatcher.core.observations import Meter
     from dispatcher.ports import Source
     from dispatcher.service.intake import Intake
 
@@ -36,6 +38,7 @@ class Receiving:
     intake: Intake
     failed: Callable[[BaseException], None]
     chance: Callable[[], float] = _CHANCE.random
+    meter: Meter = unmetered
     _failures: int = field(default=0, init=False)
 
     def start(self, stop: threading.Event) -> threading.Thread:
@@ -58,6 +61,7 @@ class Receiving:
             for batch in self.source.batches(stop):
                 self.intake.take(batch)
                 self._failures = 0
+                self.meter(SourceAnswered(self.source.name))
         except LedgerError as error:
             if not error.passing:
                 raise
@@ -72,6 +76,7 @@ class Receiving:
 
     def _tell(self, error: DispatcherError) -> None:
         self._failures += 1
+        self.meter(SourceFailed(self.source.name))
         get_logger().error("source.failed", source=self.source.name, error=error.message, hint=error.hint)
 
 
@@ -80,10 +85,12 @@ class BodyReceiver:
     """Takes pushed bodies (ports.Receiver). Thread-safe."""
 
     intake: Intake
+    meter: Meter = unmetered
 
     def __call__(self, source: str, body: bytes, format: Format | None, accept: Acceptance) -> None:  # noqa: A002 - the port's word
         """Return after the commit. Raises DispatcherError."""
         self.intake.take(batch_of(source, body, format, accept))
+        self.meter(SourceAnswered(source))
 
 
 def batch_of(source: str, body: bytes, form: Format | None, accept: Acceptance) -> Batch:
@@ -93,4 +100,6 @@ def batch_of(source: str, body: bytes, form: Format | None, accept: Acceptance) 
     return Batch(
         decoded.events,
         undecodable=tuple(Undecodable(source, body, reason, told) for reason in decoded.undecodable),
+        formats=decoded.formats,
+        dropped=tuple(part.reason for part in decoded.dropped),
     )

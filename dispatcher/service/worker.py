@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING
 from dispatcher import crashpoints
 from dispatcher.core.calls import Api, api_of
 from dispatcher.core.dispatch import DispatchState
+from dispatcher.core.observations import Became, Called, Granted, end_of, unmetered
 from dispatcher.core.outcomes import Outcome, Registered, Uncertain, decide
 from dispatcher.core.rendering import render_call
 from dispatcher.core.unsendable import LimitBroken, UserDataTooLong, advice_for, reason_of, sentence_of
 from dispatcher.ledger import claiming, counting, rates, repeating, settling
 from dispatcher.ledger.evidence import outcome_text
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
+from dispatcher.ledger.recording import SOURCE_EXISTING
 from dispatcher.ledger.settling import Settlement
 from dispatcher.service.behind import ALWAYS_OPEN
 from dispatcher.service.health import AT_WORK, Health
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from dispatcher.core.calls import Call
+    from dispatcher.core.observations import Meter
     from dispatcher.core.settings import Settings
     from dispatcher.core.unsendable import Unsendable
     from dispatcher.ledger.claiming import Claim, DueDispatch
@@ -83,6 +87,7 @@ class Worker:
         chance: Callable[[], float] = random.random,
         gate: Gate = ALWAYS_OPEN,
         health: Health | None = None,
+        meter: Meter = unmetered,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -92,6 +97,7 @@ class Worker:
         self._chance = chance
         self._gate = gate
         self._health = health or Health()
+        self._meter = meter
         self._routes = routes(settings)
         self._calls = ThreadPoolExecutor(settings.concurrent_calls, thread_name_prefix="call")
         self._ended: queue.SimpleQueue[Ended | Unsent | None] = queue.SimpleQueue()
@@ -229,6 +235,7 @@ class Worker:
         waiting = self._due(tx, route, free, now)
         healthy = rates.permits(tx, route.target, len(waiting), now)
         granted = rates.take(tx, route.target, route.rate, healthy, now)
+        self._meter(Granted(route.endpoint.region, route.api, granted))
         calls = []
         for item in waiting[:granted]:
             rendered = self._render(route, item) if item.repetition is None else item.repetition.call
@@ -289,12 +296,14 @@ class Worker:
         return not self._draining and not self._lease_lost
 
     def _start(self, claim: Claim) -> Ended:
+        begun = time.monotonic()
         try:
             outcome = self._target.start(claim.call)
         except Exception as error:  # noqa: BLE001 - top of a thread; a defect here must not hide that the call may have arrived
             get_logger().exception("call.defect", dispatch=claim.dispatch.dispatch_id)
             outcome = Uncertain("defect", type(error).__name__)
         crashpoints.reach("after_call")
+        self._meter(Called(api_of(claim.call), *end_of(outcome), timedelta(seconds=time.monotonic() - begun)))
         return Ended(claim, outcome, self._clock())
 
     # -- settle -----------------------------------------------------------------------------------
@@ -321,6 +330,8 @@ class Worker:
         self._in_flight -= len(written) + len(given_back)
         for each, result in zip(written, settled, strict=True):
             _tell(each, result)
+            if result.state is not None:
+                self._meter(Became(each.claim.dispatch.rule_id, result.state, _age(each, result.state)))
         for target, health in healths.items():
             self._pauses.tell(target, health)
         for each_unsent in given_back:
@@ -336,6 +347,14 @@ class Worker:
             chance=self._chance(),
         )
         return Settlement(item.dispatch_id, ended.claim.attempt, ended.outcome, decision, ended.at)
+
+
+def _age(ended: Ended, state: DispatchState) -> timedelta | None:
+    """Return how old an object was when its start was answered; None where nobody waited for it."""
+    item = ended.claim.dispatch
+    if state is not DispatchState.STARTED or item.backfill is not None or item.run or item.source == SOURCE_EXISTING:
+        return None
+    return ended.at - (item.modified_at or item.first_seen_at)
 
 
 def _tell(ended: Ended, settled: Settled) -> None:

@@ -85,7 +85,8 @@ class QueueSource:
     """Brings the notifications of one queue (ports.Source). One thread iterates it.
 
     `wait` is the longest time of one request, `visibility` for how long messages stay hidden when they
-    are hidden again, `renew_every` how often (default: at half of the time they are hidden).
+    are hidden again, `renew_every` how often (default: at half of the time they are hidden). `answered` is
+    called whenever the queue answered, also that it is empty.
     """
 
     name: str
@@ -96,6 +97,7 @@ class QueueSource:
     accept: Acceptance = field(default_factory=Acceptance)
     renew_every: timedelta | None = None
     monotonic: Callable[[], float] = time.monotonic
+    answered: Callable[[], None] = lambda: None
     _hold: Hold | None = field(default=None, init=False)
 
     def batches(self, stop: threading.Event) -> Iterator[Batch]:
@@ -111,6 +113,7 @@ class QueueSource:
             received = _retrying(stop)(self._receive, stop)
             if received is None:
                 return
+            self.answered()
             if not received.messages:
                 stop.wait(max(0.0, LEAST_BETWEEN_EMPTY.total_seconds() - (self.monotonic() - begun)))
                 continue
@@ -145,13 +148,23 @@ class QueueSource:
 
     def _batch(self, received: Received, hold: Hold, stop: threading.Event) -> Batch:
         events: list[ObjectEvent] = []
+        formats: list[str] = []
+        dropped: list[str] = []
         undecodable: list[Undecodable] = []
         form = None if self.format is None else str(self.format)
         for message in received.messages:
             decoded = decode(message.body, self.format, source=self.name, accept=self.accept)
             events += decoded.events
+            formats += decoded.formats
+            dropped += [part.reason for part in decoded.dropped]
             undecodable += [Undecodable(self.name, message.body, reason, form) for reason in decoded.undecodable]
-        return Batch(tuple(events), ack=lambda: self._delete(hold.release(), stop), undecodable=tuple(undecodable))
+        return Batch(
+            tuple(events),
+            ack=lambda: self._delete(hold.release(), stop),
+            undecodable=tuple(undecodable),
+            formats=tuple(formats),
+            dropped=tuple(dropped),
+        )
 
     def _delete(self, handles: Sequence[str], stop: threading.Event) -> None:
         """Delete what was committed, trying again what failed. Raises QueueError: it then comes again, known."""

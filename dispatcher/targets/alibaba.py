@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 from urllib.parse import urlsplit
 
+from dispatcher.core.observations import unmetered
 from dispatcher.core.settings import Credentials, Secret
 from dispatcher.errors import ConfigError, CredentialsError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from dispatcher.core.calls import Endpoint
+    from dispatcher.core.observations import Meter
 
 CONNECT_LIMIT_MS = 5_000
 _POOL_SIZE = 40
@@ -53,10 +55,11 @@ class AlibabaClients:
 
     `credentials` without an access key means the provider's default chain (environment, OIDC,
     CLI profile, file, instance role), which refreshes itself. `close` ends idle connections;
-    clients stay usable.
+    clients stay usable. `meter` is told of each read that is made through them.
     """
 
-    def __init__(self, credentials: Credentials, *, call_timeout: timedelta) -> None:
+    def __init__(self, credentials: Credentials, *, call_timeout: timedelta, meter: Meter = unmetered) -> None:
+        self.meter = meter
         self._credentials = credentials
         self._call_timeout = call_timeout
         self._lock = threading.Lock()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_never
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from dispatcher.core.observations import Called, CallEnd, end_of
 from dispatcher.core.outcomes import (
     NotSent,
     Outcome,
@@ -103,16 +104,19 @@ class Reader:
         self, endpoint: Endpoint, api: StrEnum, call: Callable[[Any, Any], Any], before: Callable[[], None]
     ) -> Any:  # noqa: ANN401 - the SDK ships no types
         before()
+        begun = time.monotonic()
         try:
             answer = call(self._clients.client(endpoint, self._product), models_of(self._product))
         except DispatcherError:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK raises what it likes; all of it is mapped here
             outcome = outcome_of(error, frozenset())
+            self._clients.meter(Called(api, *end_of(outcome), timedelta(seconds=time.monotonic() - begun)))
             failure = as_error(outcome, self._product, api, endpoint)
             if _is_not_found(error, outcome):
                 raise UnknownIdError(failure.message, hint=failure.hint) from None
             raise failure from None
+        self._clients.meter(Called(api, CallEnd.ANSWERED, None, timedelta(seconds=time.monotonic() - begun)))
         body = answer.body
         # `{}` must not pass for an empty listing: that would be proof of an absence.
         if getattr(body, "request_id", None) is None:

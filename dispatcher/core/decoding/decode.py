@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
@@ -60,7 +61,7 @@ def _envelope(envelope: Fields, form: Format | None, source: str, accept: Accept
             total += read(Fields.of(part))
         except UnreadableError as error:
             total += Decoded(undecodable=(f"read as {found}: {error}",))
-    return total
+    return replace(total, formats=(found,) * len(total.events))
 
 
 def _reader(

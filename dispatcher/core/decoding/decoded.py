@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -65,11 +65,19 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a body means. `undecodable` holds a reason for each part that means nothing to us."""
+    """What a body means. `undecodable` holds a reason for each part that means nothing to us, `formats` as
+    which each event was read.
+    """
 
     events: tuple[ObjectEvent, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     undecodable: tuple[str, ...] = ()
+    formats: tuple[Format, ...] = field(default=(), compare=False)
 
     def __add__(self, other: Decoded) -> Decoded:
-        return Decoded(self.events + other.events, self.dropped + other.dropped, self.undecodable + other.undecodable)
+        return Decoded(
+            self.events + other.events,
+            self.dropped + other.dropped,
+            self.undecodable + other.undecodable,
+            self.formats + other.formats,
+        )
