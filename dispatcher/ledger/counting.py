@@ -109,6 +109,13 @@ def sending(tx: Connection) -> int:
     return tx.scalar(select(func.count()).select_from(dispatches).where(in_state(DispatchState.SENDING))) or 0
 
 
+def by_open_state(tx: Connection) -> Mapping[DispatchState, int]:
+    """Return how many rows wait, are being sent, are uncertain or dead; each by its index."""
+    count = select(func.count()).select_from(dispatches)
+    states = (DispatchState.PENDING, DispatchState.SENDING, DispatchState.UNCERTAIN, DispatchState.DEAD)
+    return {state: tx.scalar(count.where(in_state(state))) or 0 for state in states}
+
+
 def unfinished(tx: Connection) -> int:
     """Return how many rows wait, are being sent, or are uncertain."""
     states = (DispatchState.PENDING, DispatchState.SENDING, DispatchState.UNCERTAIN)

@@ -139,6 +139,12 @@ def revision_of(tx: Connection, bucket: str, key: str, etag: str | None, size: i
     return known(tx, own, [each]).get(each)
 
 
+def last_pass(tx: Connection) -> datetime | None:
+    """Return when a listing was complete last; None if none ever was."""
+    at: datetime | None = tx.scalar(select(func.max(_ROOT.listed_at)))
+    return at
+
+
 def statistics(tx: Connection) -> list[RootStatistics]:
     """Return the figures of every root, by bucket and root."""
     total = func.sum(_SEGMENT.count)

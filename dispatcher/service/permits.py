@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dispatcher.core.observations import Granted, unmetered
@@ -35,8 +35,12 @@ class ReadPermits:
     rates: Mapping[Api, Rate]
     clock: Callable[[], datetime]
     stop: threading.Event
-    heard: Callable[[], None] = _unheard
     meter: Meter = unmetered
+    heard: Callable[[], None] = _unheard
+
+    def telling(self, heard: Callable[[], None]) -> ReadPermits:
+        """Return the same permits for a part that tells of its progress by its reads."""
+        return replace(self, heard=heard)
 
     def __call__(self, endpoint: Endpoint, api: Api) -> None:
         """Take one permit for a call of this API in this region."""
