@@ -101,7 +101,7 @@ class SourceReader:
             public = listen if is_loopback(listen) else HttpSettings().public
         elif public == listen and not is_loopback(listen):
             self._fault(("http", "public", "listen"), f"{public} is the operator's listener too; write another port")
-        return HttpSettings(listen, public)
+        return HttpSettings(listen, public, listen_written=model.listen is not None)
 
     def _smq(self, model: SmqModel, path: Path) -> SmqSettings:
         return SmqSettings(

@@ -215,11 +215,13 @@ class Address:
 class HttpSettings:
     """The listeners: `listen` for the operator, `public` for webhooks and callbacks alone.
 
-    Both may be one loopback address; then there is one listener.
+    Both may be one loopback address; then there is one listener. `listen_written`: somebody chose the
+    operator's address, so that it must be had; else a daemon does without where it is taken.
     """
 
     listen: Address = Address("127.0.0.1", 8080)
     public: Address = Address("127.0.0.1", 8080)
+    listen_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

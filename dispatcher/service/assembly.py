@@ -15,6 +15,7 @@ from dispatcher.service.behind import BehindGate
 from dispatcher.service.counting import rows_only
 from dispatcher.service.daemon import Daemon
 from dispatcher.service.deciding import Deciding
+from dispatcher.service.health import AT_WORK, Health
 from dispatcher.service.hints import Hints
 from dispatcher.service.intake import Intake
 from dispatcher.service.logs import get_logger
@@ -61,6 +62,7 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
     Raises LedgerLockedError if another process sends from this ledger, ConfigError if a rule changed its
     id without saying so. Nothing is listed or called yet.
     """
+    health = Health()
     incarnation = ledger.become_sender(clock(), yields=yields)
     if incarnation.recovered:
         get_logger().warning(
@@ -72,9 +74,15 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
     target = AlibabaTarget(
         clients, not_started_codes=settings.not_started_codes, before_read=permits, pause=partial(_pause, stop)
     )
-    tasks = AlibabaTasks(clients, before_read=permits, pause=partial(_pause, stop))
-    gate = BehindGate(ledger, open_starts(settings, clients, permits, stop), clock)
-    worker = None if shadow else Worker(settings, ledger, incarnation, target, clock=clock, gate=gate, meter=meter)
+    following = permits.telling(partial(health.expect, "upkeep", AT_WORK))
+    comparing = permits.telling(partial(health.expect, "worker", AT_WORK))
+    tasks = AlibabaTasks(clients, before_read=following, pause=partial(_pause, stop))
+    gate = BehindGate(ledger, open_starts(settings, clients, comparing, stop), clock)
+    worker = (
+        None
+        if shadow
+        else Worker(settings, ledger, incarnation, target, clock=clock, gate=gate, meter=meter, health=health)
+    )
     wake = (lambda: None) if worker is None else worker.wake
     with ledger.write() as tx:
         since = rulesets.since(tx)
@@ -89,10 +97,18 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
         since,
         coverage_of(settings),
         meter=meter,
+        health=health,
     )
-    stores = open_buckets(settings)
-    polls = make_polls(settings, ledger, intake, stores, registered)
-    jobs = AlibabaJobs(clients, before_read=permits, pause=partial(_pause, stop))
+    # Each part has connections of its own: every request of it tells of its progress, and of no other's.
+    polls = make_polls(
+        settings,
+        ledger,
+        intake,
+        open_buckets(settings, lambda bucket: health.expect(f"poll:{bucket}", AT_WORK)),
+        registered,
+    )
+    stores = open_buckets(settings, lambda _bucket: health.expect("sightings", AT_WORK))
+    jobs = AlibabaJobs(clients, before_read=following, pause=partial(_pause, stop))
     hints = Hints()
     sweeper = Sweeper(settings, ledger, tasks, jobs, clock, stop)
     daemon = Daemon(
@@ -107,6 +123,7 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
         upkeep=Upkeep(settings, ledger, tasks, jobs, hints, sweeper, clock, stop),
         stop=stop,
         meter=meter,
+        health=health,
     )
     daemon.listener = make_listener(settings, intake, clock, daemon.fail)
     return daemon
@@ -142,12 +159,25 @@ def register(settings: Settings, ledger: Ledger, now: datetime) -> Registered:
     return registered
 
 
-def open_buckets(settings: Settings) -> dict[str, StoreBucket]:
-    """Return the buckets that rules read, each with the keys it takes. Nothing is requested yet."""
+def open_buckets(settings: Settings, heard: Callable[[str], None] = lambda _: None) -> dict[str, StoreBucket]:
+    """Return the buckets that rules read, each with the keys it takes. Nothing is requested yet.
+
+    `heard` is called with a bucket's name before each request, also before one that is tried again.
+    """
     return {
-        name: open_bucket(settings.buckets[name], keys_of(settings, settings.buckets[name]))
+        name: open_bucket(
+            settings.buckets[name], _telling(keys_of(settings, settings.buckets[name]), partial(heard, name))
+        )
         for name in settings.rules.buckets()
     }
+
+
+def _telling(keys: Callable[[], Credentials], heard: Callable[[], None]) -> Callable[[], Credentials]:
+    def provide() -> Credentials:
+        heard()
+        return keys()
+
+    return provide
 
 
 def keys_of(settings: Settings, bucket: BucketSettings) -> Callable[[], Credentials]:

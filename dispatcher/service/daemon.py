@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dispatcher.core.observations import unmetered
+from dispatcher.core.health import Condition
 from dispatcher.errors import DispatcherError, ExitCode
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
+from dispatcher.service.beacon import Beacon
+from dispatcher.service.health import Health
 from dispatcher.service.logs import get_logger
+from dispatcher.service.notifying import ServiceManager
 from dispatcher.service.receiving import Receiving
 from dispatcher.service.ticks import Ticks
+from dispatcher.service.watching import LedgerWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dispatcher.core.observations import Meter
     from dispatcher.core.settings import Settings
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
     from dispatcher.ports import Source
     from dispatcher.service.deciding import Deciding
     from dispatcher.service.intake import Intake
-    from dispatcher.service.opening import Listener
+    from dispatcher.service.listening import Listener
     from dispatcher.service.polling import Poll
     from dispatcher.service.upkeep import Upkeep
     from dispatcher.service.worker import Worker
@@ -37,6 +42,8 @@ DECIDE_EVERY = timedelta(milliseconds=250)
 COUNT_EVERY = timedelta(minutes=1)
 CLEAN_EVERY = timedelta(minutes=10)
 LEDGER_PAUSE = timedelta(seconds=5)
+LEAVE_WITHIN = timedelta(seconds=10)
+"""What leaving takes beside the drain: listeners, and the ledger's last page."""
 
 
 @dataclass
@@ -55,6 +62,9 @@ class Daemon:
     meter: Meter = unmetered
     listener: Listener | None = None
     failure: BaseException | None = None
+    health: Health = field(default_factory=Health)
+    manager: ServiceManager = field(default_factory=ServiceManager)
+    receiving: tuple[Receiving, ...] = ()
 
     def run_until_stopped(self) -> ExitCode:
         """Run until a signal, then drain. A part that fails for good ends the process: a supervisor restarts it.
@@ -62,13 +72,30 @@ class Daemon:
         Sources of notifications start before the first pass: what is uploaded meanwhile is told by one of them.
         """
         sender = self.start_worker()
+        beacon = Beacon(self.manager, self.health)
         try:
             receivers = self.start_sources()
         except DispatcherError:
             self.stop.set()
             self.drain(None, sender)
             raise
-        ticks = Ticks(len(self.polls) + 4, self.fail)
+        ticks = self._ticks()
+        ticks.start()
+        self.health.started()
+        get_logger().info(
+            "daemon.ready", buckets=len(self.polls), sources=len(self.sources), rules=len(self.settings.rules.rules)
+        )
+        beacon.start()
+        self.stop.wait()
+        code = self.drain(ticks, sender, receivers)
+        beacon.stop()
+        return code
+
+    def _ticks(self) -> Ticks:
+        watch = LedgerWatch(self.settings, self.ledger, self.health, self.upkeep.clock, self.troubles)
+        watch.tick()
+        ticks = Ticks(len(self.polls) + 5, self.fail, self.health)
+        ticks.add("health", watch.tick)
         for poll in self.polls:
             ticks.add(f"poll:{poll.bucket.name}", partial(poll.tick, self.stop))
         if self.worker is not None:
@@ -76,12 +103,18 @@ class Daemon:
         ticks.add("sightings", self._guarded(self.deciding.tick, DECIDE_EVERY))
         ticks.add("missed", self._guarded(self.upkeep.count_missed, COUNT_EVERY))
         ticks.add("clean", self._guarded(self.upkeep.clean, CLEAN_EVERY))
-        ticks.start()
-        get_logger().info(
-            "daemon.ready", buckets=len(self.polls), sources=len(self.sources), rules=len(self.settings.rules.rules)
-        )
-        self.stop.wait()
-        return self.drain(ticks, sender, receivers)
+        return ticks
+
+    def troubles(self) -> Iterator[Condition]:
+        """Yield what listings and sources of notifications failed with last. Waits for nobody."""
+        for poll in self.polls:
+            if poll.failure is not None:
+                yield Condition(
+                    "listing_failed", f"bucket {poll.bucket.name}: {poll.failure.message}", poll.failure.hint
+                )
+        for each in self.receiving:
+            if each.failure is not None:
+                yield Condition("source_failed", f"{each.source.name}: {each.failure.message}", each.failure.hint)
 
     def drain(
         self, ticks: Ticks | None, sender: threading.Thread | None, receivers: Sequence[threading.Thread] = ()
@@ -90,14 +123,17 @@ class Daemon:
 
         First no new pass and no new look begins, and a running pass ends at its next batch, which is
         committed whole: nothing is half recorded. What is pushed to us is refused from now on, and what a
-        queue gave and was not committed comes again. Then the calls in flight end, each has a time-out, and
+        queue gave and was not committed comes again; the probes are answered to the end. Then the calls in flight end, each has a time-out, and
         their outcomes are written: nothing becomes uncertain by our leaving. The ledger, and with it the
         right to send, goes last (`run` closes it).
         """
-        deadline = time.monotonic() + self.settings.drain_timeout.total_seconds()
+        within = self.settings.drain_timeout
+        deadline = time.monotonic() + within.total_seconds()
+        self.health.stopping(within + LEAVE_WITHIN)
+        self.manager.stopping("draining: calls in flight end and are written", within + LEAVE_WITHIN)
         get_logger().info("daemon.draining", within_seconds=self.settings.drain_timeout.total_seconds())
         if self.listener is not None:
-            self.listener.stop()
+            self.listener.refuse()
         drained = ticks is None or ticks.stop(deadline)
         for receiver in receivers:
             receiver.join(max(0.0, deadline - time.monotonic()))
@@ -106,6 +142,8 @@ class Daemon:
             self.worker.wake()
             sender.join(max(0.0, deadline - time.monotonic()))
             drained = drained and not sender.is_alive()
+        if self.listener is not None:
+            self.listener.stop()
         if self.failure is not None:
             return self._tell_failure(self.failure)
         get_logger().info("daemon.stopped", drained=drained)
@@ -131,7 +169,8 @@ class Daemon:
         """Start a thread for each source of notifications, and the listener. Raises ServiceUnavailableError."""
         if self.listener is not None:
             self.listener.start()
-        return [Receiving(source, self.intake, self.fail, meter=self.meter).start(self.stop) for source in self.sources]
+        self.receiving = tuple(Receiving(each, self.intake, self.fail, meter=self.meter) for each in self.sources)
+        return [each.start(self.stop) for each in self.receiving]
 
     def _work(self, worker: Worker) -> None:
         try:

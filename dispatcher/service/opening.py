@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
@@ -10,6 +9,7 @@ from dispatcher.core.observations import SourceAnswered, unmetered
 from dispatcher.core.settings import FolderSettings, SmqSettings, SqsSettings, WebhookSettings
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.intake import Coverage
+from dispatcher.service.listening import Listener
 from dispatcher.service.receiving import BodyReceiver
 from dispatcher.targets.alibaba import keys_of_alibaba
 
@@ -24,25 +24,6 @@ if TYPE_CHECKING:
     from dispatcher.ports import Source
     from dispatcher.service.intake import Intake
     from dispatcher.sources.queue import QueueSource
-    from dispatcher.web.server import WebServer
-    from dispatcher.web.webhooks import Webhooks
-
-
-@dataclass(frozen=True)
-class Listener:
-    """The public listener with its webhooks."""
-
-    server: WebServer
-    webhooks: Webhooks
-
-    def start(self) -> None:
-        """Listen. Raises ServiceUnavailableError if the address cannot be taken."""
-        self.server.start()
-
-    def stop(self) -> None:
-        """Take nothing new, let what is being committed end. Idempotent."""
-        self.server.stop()
-        self.webhooks.close()
 
 
 def coverage_of(settings: Settings) -> Coverage:
@@ -98,16 +79,29 @@ def _open(
 
 def make_listener(
     settings: Settings, intake: Intake, clock: Callable[[], datetime], failed: Callable[[BaseException], None]
-) -> Listener | None:
-    """Return the public listener, None where no webhook is configured."""
+) -> Listener:
+    """Return the listeners: the operator's, and where webhooks are configured the public one."""
+    # Imported here: `backfill` puts a dispatcher together too, and listens to nobody.
+    from dispatcher.web.health import health_routes  # noqa: PLC0415 - Starlette: as above
+    from dispatcher.web.operating import Shared, operator_app  # noqa: PLC0415 - as above
+    from dispatcher.web.server import WebServer  # noqa: PLC0415 - uvicorn: as above
+    from dispatcher.web.webhooks import Webhooks  # noqa: PLC0415 - as above
+
+    http, serve = settings.http, partial(WebServer, failed=failed)
+    operator = operator_app(health_routes(intake.health), clock)
     hooks = [source for source in settings.sources if isinstance(source, WebhookSettings)]
     if not hooks:
-        return None
-    from dispatcher.web.server import WebServer  # noqa: PLC0415 - uvicorn: only with a webhook
-    from dispatcher.web.webhooks import Webhooks  # noqa: PLC0415 - Starlette: as above
-
+        return Listener(serve(operator, http.listen), needed=http.listen_written)
     webhooks = Webhooks(hooks, BodyReceiver(intake, intake.meter), clock)
-    return Listener(WebServer(webhooks.app, settings.http.public, failed=failed), webhooks)
+    if http.public == http.listen:
+        both = Shared(operator, webhooks.app, [hook.path for hook in hooks])
+        return Listener(None, public=serve(both, http.public), webhooks=webhooks)
+    return Listener(
+        serve(operator, http.listen),
+        needed=http.listen_written,
+        public=serve(webhooks.app, http.public),
+        webhooks=webhooks,
+    )
 
 
 def _keys(own: Credentials | None, settings: Settings) -> Callable[[], Credentials]:

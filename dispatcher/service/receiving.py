@@ -39,6 +39,8 @@ class Receiving:
     failed: Callable[[BaseException], None]
     chance: Callable[[], float] = _CHANCE.random
     meter: Meter = unmetered
+    failure: DispatcherError | None = field(default=None, init=False)
+    """What the source failed with last; None once it brought something again."""
     _failures: int = field(default=0, init=False)
 
     def start(self, stop: threading.Event) -> threading.Thread:
@@ -60,7 +62,7 @@ class Receiving:
         try:
             for batch in self.source.batches(stop):
                 self.intake.take(batch)
-                self._failures = 0
+                self._failures, self.failure = 0, None
                 self.meter(SourceAnswered(self.source.name))
         except LedgerError as error:
             if not error.passing:
@@ -75,7 +77,7 @@ class Receiving:
         return longest * (1.0 - self.chance() / 2)
 
     def _tell(self, error: DispatcherError) -> None:
-        self._failures += 1
+        self._failures, self.failure = self._failures + 1, error
         self.meter(SourceFailed(self.source.name))
         get_logger().error("source.failed", source=self.source.name, error=error.message, hint=error.hint)
 

@@ -12,6 +12,7 @@ from dispatcher.service.assembly import assemble
 from dispatcher.service.checking import check
 from dispatcher.service.daemon import utc_now
 from dispatcher.service.logs import get_logger
+from dispatcher.service.notifying import manager_of_process
 from dispatcher.service.once import run_once
 from dispatcher.service.stopping import Stop
 
@@ -28,9 +29,13 @@ def run(settings: Settings, *, once: bool, shadow: bool) -> ExitCode:
     stop = Stop()
     stop.listen()
     tell_problems(settings)
-    ledger = Ledger.open(settings.ledger.url)
+    manager = manager_of_process()
+    with manager.extending("opening the ledger"):
+        ledger = Ledger.open(settings.ledger.url)
     try:
-        daemon = assemble(settings, ledger, utc_now, stop.event, shadow=shadow)
+        with manager.extending("waiting for the right to send"):
+            daemon = assemble(settings, ledger, utc_now, stop.event, shadow=shadow)
+        daemon.manager = manager
         return run_once(daemon) if once else daemon.run_until_stopped()
     finally:
         ledger.close()
