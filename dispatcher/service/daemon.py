@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dispatcher.core.observations import unmetered
 from dispatcher.core.health import Condition
+from dispatcher.core.observations import unmetered
 from dispatcher.errors import DispatcherError, ExitCode
 from dispatcher.ledger.failures import LedgerFullError, LedgerLockedError
 from dispatcher.service.beacon import Beacon
@@ -123,9 +123,9 @@ class Daemon:
 
         First no new pass and no new look begins, and a running pass ends at its next batch, which is
         committed whole: nothing is half recorded. What is pushed to us is refused from now on, and what a
-        queue gave and was not committed comes again; the probes are answered to the end. Then the calls in flight end, each has a time-out, and
-        their outcomes are written: nothing becomes uncertain by our leaving. The ledger, and with it the
-        right to send, goes last (`run` closes it).
+        queue gave and was not committed comes again; the probes are answered to the end. Then the calls in
+        flight end, each has a time-out, and their outcomes are written: nothing becomes uncertain by our
+        leaving. The ledger, and with it the right to send, goes last (`run` closes it).
         """
         within = self.settings.drain_timeout
         deadline = time.monotonic() + within.total_seconds()

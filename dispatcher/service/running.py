@@ -14,7 +14,7 @@ from dispatcher.service.daemon import utc_now
 from dispatcher.service.logs import get_logger
 from dispatcher.service.notifying import manager_of_process
 from dispatcher.service.once import run_once
-from dispatcher.service.stopping import Stop
+from dispatcher.service.stopping import Stop, say_unchanged
 
 if TYPE_CHECKING:
     from dispatcher.core.settings import Settings
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, *, once: bool, shadow: bool) -> ExitCode:
-    """Run the daemon until a signal, or one pass; blocks, and owns SIGTERM and SIGINT.
+    """Run the daemon until a signal, or one pass; blocks, and owns SIGTERM, SIGINT and SIGHUP.
 
     Raises DispatcherError if it cannot start.
     """
     stop = Stop()
-    stop.listen()
+    stop.listen(None if once else say_unchanged)
     tell_problems(settings)
     manager = manager_of_process()
     with manager.extending("opening the ledger"):
