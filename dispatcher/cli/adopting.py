@@ -10,7 +10,7 @@ from dispatcher.cli.dispatches import Yes, confirmed
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.ledgers import now
 from dispatcher.cli.output import Format, Record, brief_time, print_document, print_line, rfc3339
-from dispatcher.cli.selecting import parse_time
+from dispatcher.core.selecting import parse_time
 from dispatcher.errors import UsageError
 
 if TYPE_CHECKING:

@@ -314,8 +314,9 @@ def resume(  # noqa: PLR0913 - one parameter for each option
 @app.command("list")
 def list_(ctx: typer.Context) -> None:
     """List backfills and reruns, the newest first."""
-    from dispatcher.cli.backfill_showing import LIST_COLUMNS, backfill_json, list_row  # noqa: PLC0415
+    from dispatcher.cli.backfill_showing import LIST_COLUMNS, list_row  # noqa: PLC0415
     from dispatcher.ledger import backfills  # noqa: PLC0415 - SQLAlchemy
+    from dispatcher.service.documents.backfills import backfill_json  # noqa: PLC0415 - as above
 
     asked = invocation(ctx)
     at = now()

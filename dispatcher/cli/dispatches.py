@@ -10,7 +10,8 @@ import typer
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.ledgers import now, reading, writing
 from dispatcher.cli.output import Format, brief_time, print_document, print_line, print_records, print_table
-from dispatcher.cli.selecting import Selection, parse_time, pick, takes_selection
+from dispatcher.cli.selecting import Selection, takes_selection
+from dispatcher.core.selecting import parse_time, pick
 from dispatcher.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def list_(ctx: typer.Context, selection: Selection) -> None:
     """List dispatches, the newest first."""
     from dataclasses import replace  # noqa: PLC0415
 
-    from dispatcher.cli.showing import dispatch_json  # noqa: PLC0415
     from dispatcher.ledger import browse  # noqa: PLC0415 - SQLAlchemy
+    from dispatcher.service.documents.dispatches import dispatch_json  # noqa: PLC0415
 
     asked = invocation(ctx)
     settings = asked.settings()
@@ -77,7 +78,7 @@ _COLUMNS = ("id", "rule", "object", "state", "task", "attempts", "seen", "next",
 
 
 def _row(view: "DispatchView") -> tuple[object, ...]:
-    from dispatcher.cli.showing import state_text  # noqa: PLC0415
+    from dispatcher.service.documents.dispatches import state_text  # noqa: PLC0415
 
     error = view.last_error
     return (
@@ -97,8 +98,8 @@ def _row(view: "DispatchView") -> tuple[object, ...]:
 @takes_selection
 def show(ctx: typer.Context, selection: Selection) -> None:
     """Show what happened to each: seen, matched, called, answered, and how the task ended."""
-    from dispatcher.cli.showing import detail_json, timeline  # noqa: PLC0415
     from dispatcher.ledger import browse  # noqa: PLC0415 - SQLAlchemy
+    from dispatcher.service.documents.dispatches import detail_json, timeline  # noqa: PLC0415
 
     asked = invocation(ctx)
     _demand_selector(selection, "show")

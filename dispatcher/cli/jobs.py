@@ -9,7 +9,6 @@ import typer
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.ledgers import now
 from dispatcher.cli.output import Format, brief_time, print_document, print_line, print_records, print_table
-from dispatcher.cli.selecting import parse_time
 from dispatcher.core.jobs import (
     PAGE_LIMIT,
     JobFilter,
@@ -21,6 +20,7 @@ from dispatcher.core.jobs import (
     QuickJobType,
     read_choice,
 )
+from dispatcher.core.selecting import parse_time
 from dispatcher.errors import UsageError
 
 if TYPE_CHECKING:

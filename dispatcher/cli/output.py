@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from dispatcher.core.documents import Json, Record, brief_time, rfc3339
 from dispatcher.core.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-Record: TypeAlias = "Mapping[str, Json]"
+__all__ = [
+    "Format",
+    "Json",
+    "Record",
+    "brief_time",
+    "print_document",
+    "print_line",
+    "print_records",
+    "print_table",
+    "rfc3339",
+    "say",
+]
 
 _PIPE_WIDTH = 100_000
 """Columns of a table that no person sees: nothing is cut or folded."""
@@ -26,18 +36,6 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    """Return the time as the JSON contract writes it: UTC, with `Z`; None stays None."""
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def brief_time(at: datetime | None) -> str:
-    """Return the time as tables write it: UTC to the second, `-` for none."""
-    return "-" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def print_document(document: Json | Mapping[str, object], output: Format) -> None:

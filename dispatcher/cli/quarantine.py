@@ -1,6 +1,5 @@
 """`quarantine`: bodies that meant nothing: list, show, decode again, or drop."""
 
-import base64
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,16 +9,15 @@ from dispatcher.cli.invocation import invocation
 from dispatcher.cli.ledgers import now, reading, writing
 from dispatcher.cli.output import (
     Format,
-    Json,
     brief_time,
     print_document,
     print_line,
     print_records,
     print_table,
-    rfc3339,
 )
 from dispatcher.core.decoding import Format as WireFormat
 from dispatcher.errors import UsageError
+from dispatcher.service.documents.quarantine import quarantined_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +63,7 @@ def list_(
     choice = _choice(None, source, every=True)
     with reading(asked.settings()) as ledger, ledger.read() as tx:
         if asked.output is not Format.TABLE:
-            print_records((_json(each, whole=False) for each in _all(tx, choice, limit)), asked.output)
+            print_records((quarantined_json(each, whole=False) for each in _all(tx, choice, limit)), asked.output)
             return
         rows = list(_all(tx, choice, limit or SHOWN + 1))
     if limit is None and len(rows) > SHOWN:
@@ -115,7 +113,7 @@ def show(
         raise UsageError(f"there is no body {number} in quarantine", hint="see: oss-dispatcher quarantine list")
     (each,) = found
     if asked.output is not Format.TABLE:
-        print_document(_json(each, whole=True), asked.output)
+        print_document(quarantined_json(each, whole=True), asked.output)
         return
     print_line(f"number {each.number}, from {each.source}, read as {each.format or 'what its marks tell'}")
     print_line(f"came {each.times} times, first {brief_time(each.first_seen_at)}, last {brief_time(each.last_seen_at)}")
@@ -188,17 +186,3 @@ def drop(
 
 def _text(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace")
-
-
-def _json(each: "Quarantined", *, whole: bool) -> dict[str, Json]:
-    found: dict[str, Json] = {
-        "number": each.number,
-        "source": each.source,
-        "format": each.format,
-        "reason": each.reason,
-        "times": each.times,
-        "bytes": len(each.body),
-        "first_seen_at": rfc3339(each.first_seen_at),
-        "last_seen_at": rfc3339(each.last_seen_at),
-    }
-    return {**found, "body_base64": base64.b64encode(each.body).decode()} if whole else found

@@ -1,20 +1,15 @@
 """`rules`: the rules with what the ledger knows of each; pause, resume, release."""
 
-from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.ledgers import now, reading, writing
-from dispatcher.cli.output import Format, Json, print_document, print_line, print_records, print_table, rfc3339
+from dispatcher.cli.output import Format, Json, print_document, print_line, print_records, print_table
 from dispatcher.errors import UsageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from dispatcher.core.rules import Rule
     from dispatcher.core.settings import Settings
 
 app = typer.Typer(help="The rules with their counts, holds and budgets.", no_args_is_help=True)
@@ -24,53 +19,17 @@ RuleId = Annotated[str, typer.Argument(metavar="RULE", help="The rule's id (its 
 @app.command("list")
 def list_(ctx: typer.Context) -> None:
     """List the configured rules, and removed ones that still have rows."""
+    from dispatcher.service.documents.rules import rule_records  # noqa: PLC0415 - SQLAlchemy
+
     asked = invocation(ctx)
     settings = asked.settings()
     with reading(settings) as ledger, ledger.read() as tx:
-        records = _records(tx, settings, now())
+        records = rule_records(tx, settings, now())
     if asked.output is not Format.TABLE:
         print_records(records, asked.output)
         return
     columns = ("rule", "input", "starts", "pending", "sending", "started", "uncertain", "dead", "skipped")
     print_table((*columns, "held", "budget today"), map(_row, records))
-
-
-def _records(tx: "Connection", settings: "Settings", at: datetime) -> list[dict[str, Json]]:
-    from dispatcher.ledger import budgeting, counting, holds  # noqa: PLC0415 - SQLAlchemy
-
-    counts: dict[str, Counter[str]] = {}
-    for each in counting.state_counts(tx, at):
-        counts.setdefault(each.rule_id, Counter())[each.state.value] += each.count
-    held = holds.held(tx)
-    budgets = budgeting.budgets_today(tx, at)
-    records = []
-    for rule_id in dict.fromkeys([*settings.rules.by_id, *counts]):
-        hold = held.get(rule_id)
-        budget = budgets.get(rule_id)
-        records.append(
-            {
-                **_configured(rule_id, settings.rules.by_id.get(rule_id)),
-                "states": dict(counts.get(rule_id, Counter())),
-                "hold": None
-                if hold is None
-                else {"reason": hold.reason.value, "since_at": rfc3339(hold.since), "detail": hold.detail},
-                "budget": None
-                if budget is None
-                else {"limit": budget.limit, "used": budget.used, "released": budget.released, "left": budget.left},
-            }
-        )
-    return records
-
-
-def _configured(rule_id: str, rule: "Rule | None") -> dict[str, Json]:
-    return {
-        "rule": rule_id,
-        "name": rule.name if rule is not None else None,
-        "configured": rule is not None,
-        "input": str(rule.input) if rule is not None else None,
-        "workflow": rule.workflow_id if rule is not None else None,
-        "action": rule.action_name if rule is not None else None,
-    }
 
 
 def _row(record: dict[str, Json]) -> list[object]:

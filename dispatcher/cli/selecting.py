@@ -1,20 +1,13 @@
 """The selectors: one set of options, the same for every command that reads or changes dispatches."""
 
 import inspect
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from dispatcher.core.dispatch import DispatchState, parse_attempt_token
-from dispatcher.core.location import Names, parse_object
-from dispatcher.core.quantities import parse_duration
-from dispatcher.errors import UsageError
-
-_ID = re.compile(r"[a-z2-7]{26}")
+from dispatcher.core.dispatch import DispatchState
 
 
 def _many(flag: str, text: str) -> Any:  # noqa: ANN401 - typer's own return type
@@ -51,32 +44,6 @@ class Selection:
         return not any(getattr(self, each.name) for each in fields(self) if each.name != "limit")
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """The arguments of a selection, told apart."""
-
-    ids: tuple[str, ...] = ()
-    objects: tuple[tuple[str, str], ...] = field(default=())
-
-
-def pick(which: list[str] | None, names: Names) -> Picked:
-    """Tell dispatch ids (also as `<id>.<attempt>`, as UserData carries them) from object URLs.
-
-    Raises LocationError for an argument that is neither.
-    """
-    ids: list[str] = []
-    objects: list[tuple[str, str]] = []
-    for text in which or []:
-        token = parse_attempt_token(text)
-        if token is not None:
-            ids.append(token[0])
-        elif _ID.fullmatch(text):
-            ids.append(text)
-        else:
-            objects.append(parse_object(text, names))
-    return Picked(tuple(ids), tuple(objects))
-
-
 def takes_selection(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the selector options and hand them over as its parameter `selection`.
 
@@ -101,22 +68,3 @@ def takes_selection(command: Callable[..., None]) -> Callable[..., None]:
     with_selection.__annotations__ = {each.name: each.annotation for each in parameters}
     with_selection.__dict__["__signature__"] = inspect.Signature(parameters)
     return with_selection
-
-
-def parse_time(text: str, option: str, now: datetime) -> datetime:
-    """Return the time that `24h`, `2026-01-31` or an RFC 3339 time means; a date is its UTC midnight.
-
-    Raises UsageError naming the option.
-    """
-    try:
-        return now - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text}: not a time",
-            hint="write a duration (24h, 7d), a date (2026-01-31), or 2026-01-31T08:00:00Z",
-        ) from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

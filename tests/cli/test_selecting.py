@@ -8,9 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dispatcher.cli.selecting import Selection, parse_time, pick, takes_selection
+from dispatcher.cli.selecting import Selection, takes_selection
 from dispatcher.core.dispatch import DispatchState, attempt_token, dispatch_id
 from dispatcher.core.location import Names
+from dispatcher.core.selecting import parse_time, pick
 from dispatcher.errors import LocationError, UsageError
 
 NOW = datetime(2026, 11, 22, 6, tzinfo=UTC)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from dispatcher.cli.output import Json, brief_time, rfc3339
 from dispatcher.core.calls import Endpoint
+from dispatcher.core.documents import Json, brief_time, rfc3339
 from dispatcher.core.parameters import masked_json, parameters_of
 
 if TYPE_CHECKING:
