@@ -12,6 +12,7 @@ from dispatcher.core.backfilling import BackfillState
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.location import object_url
 from dispatcher.core.quantities import format_duration, format_rate
+from dispatcher.service.documents.backfills import backfill_json, shown_state
 
 if TYPE_CHECKING:
     from datetime import datetime
