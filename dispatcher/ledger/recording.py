@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ from sqlalchemy import bindparam, insert, select, update
 
 from dispatcher.core.dispatch import DispatchState, StateReason, id_from_bytes, id_to_bytes
 from dispatcher.core.events import encode_key
-from dispatcher.ledger.tables import Lane, dispatches, in_state, tombstones
-from dispatcher.ledger.writing import BATCH
+from dispatcher.ledger.tables import Lane, dispatches, in_state, rule_hits, tombstones
+from dispatcher.ledger.writing import BATCH, add
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -116,6 +117,14 @@ def record(tx: Connection, items: Sequence[NewDispatch], now: datetime) -> Recor
             [{"of": each} for each in plan.stored_superseded],
         )
     tx.execute(insert(dispatches), plan.rows)
+    for rule_id, hits in Counter(item.rule_id for item in new).items():
+        add(
+            tx,
+            rule_hits,
+            {"rule_id": rule_id, "hits": hits, "last_at": now},
+            counters=("hits",),
+            latest=("last_at",),
+        )
     inserted = tuple(item.dispatch_id for item in new)
     return Recorded(inserted, len(items) - len(new), tuple(plan.superseded), forward)
 

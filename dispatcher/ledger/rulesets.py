@@ -11,7 +11,7 @@ from sqlalchemy import Table, delete, insert, select, update
 from dispatcher.core.dispatch import DispatchState, StateReason
 from dispatcher.errors import ConfigError
 from dispatcher.ledger.claiming import rules_with_pending
-from dispatcher.ledger.tables import budgets, dispatches, holds, in_state, rule_progress, rule_sets, rules
+from dispatcher.ledger.tables import budgets, dispatches, holds, in_state, rule_hits, rule_progress, rule_sets, rules
 from dispatcher.ledger.writing import BATCH, insert_new
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _rename(tx: Connection, old: Row[tuple[object, ...]], each: RuleFacts, revis
     tx.execute(
         update(rules).where(rules.c.rule_id == old.rule_id).values(removed_revision=revision, renamed_to=each.rule_id)
     )
-    for table in (holds, budgets, rule_progress):
+    for table in (holds, budgets, rule_progress, rule_hits):
         _hand_over(tx, table, old.rule_id, each.rule_id)
 
 

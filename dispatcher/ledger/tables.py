@@ -103,6 +103,7 @@ def _partial(name: str, *columns: str, where: ColumnElement[bool]) -> Index:
 
 
 Index("ix_dispatches_object", dispatches.c.rule_id, dispatches.c.bucket, dispatches.c.key)
+Index("ix_dispatches_seen", dispatches.c.first_seen_at)
 _partial(
     "ix_dispatches_pending",
     "rule_id",
@@ -285,6 +286,14 @@ rule_progress = Table(
     Column("output_task_id", Text),  # first finished task, to be read by the loop guard
     Column("output_dispatch_id", Text),
     Column("outputs_checked_at", UtcTime),
+)
+
+rule_hits = Table(
+    "rule_hits",
+    metadata,
+    Column("rule_id", Text, primary_key=True),
+    Column("hits", BigInteger, nullable=False),  # rows ever recorded; pruning does not lessen them
+    Column("last_at", UtcTime, nullable=False),
 )
 
 holds = Table(

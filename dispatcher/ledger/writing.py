@@ -33,9 +33,17 @@ def put(tx: Connection, table: Table, row: Mapping[str, object]) -> None:
     tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed))
 
 
-def add(tx: Connection, table: Table, row: Mapping[str, object], *, counters: Iterable[str]) -> None:
-    """Insert one row, or add its counters to those of the row of the same primary key."""
+def add(
+    tx: Connection,
+    table: Table,
+    row: Mapping[str, object],
+    *,
+    counters: Iterable[str],
+    latest: Iterable[str] = (),
+) -> None:
+    """Insert one row, or add its counters to those of the row of the same primary key, which gets its `latest`."""
     keys = [column.name for column in table.primary_key]
     statement = _insert(tx, table).values(**row)
     grown = {name: table.c[name] + statement.excluded[name] for name in counters}
+    grown |= {name: statement.excluded[name] for name in latest}
     tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=grown))

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("code", name=op.f("pk_notices")),
     )
     _backfills()
+    _page()
 
 
 def _backfills() -> None:
@@ -84,3 +85,18 @@ def _backfills() -> None:
             sqlite_where=sa.text(where),
             postgresql_where=sa.text(where),
         )
+
+
+def _page() -> None:
+    op.create_index("ix_dispatches_seen", "dispatches", ["first_seen_at"], unique=False)
+    op.create_table(
+        "rule_hits",
+        sa.Column("rule_id", sa.Text(), nullable=False),
+        sa.Column("hits", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("rule_id", name=op.f("pk_rule_hits")),
+    )
+    op.execute(
+        "INSERT INTO rule_hits (rule_id, hits, last_at)"
+        " SELECT rule_id, count(*), max(first_seen_at) FROM dispatches GROUP BY rule_id"
+    )
