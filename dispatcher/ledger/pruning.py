@@ -1,4 +1,6 @@
-"""Pruning: a finished row shrinks to its tombstone. The fact that it was dispatched stays for ever."""
+"""Pruning: a finished row shrinks to its tombstone, and is added to the account. The fact that it was dispatched
+stays for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, or_, select
 
 from dispatcher.core.dispatch import DispatchState, id_to_bytes
+from dispatcher.ledger import accounting
 from dispatcher.ledger.tables import attempts, dispatches, in_state, outcomes, sweeps, tombstones
 from dispatcher.ledger.writing import BATCH, insert_new
 
@@ -45,6 +48,7 @@ def prune(tx: Connection, before: datetime, *, now: datetime, limit: int = BATCH
         [{"id": id_to_bytes(row.dispatch_id), "state": row.state, "task_id": row.task_id} for row in rows],
     )
     ids = [row.dispatch_id for row in rows]
+    accounting.note_pruned(tx, ids)
     tx.execute(delete(outcomes).where(outcomes.c.dispatch_id.in_(ids)))
     tx.execute(delete(attempts).where(attempts.c.dispatch_id.in_(ids)))
     tx.execute(delete(dispatches).where(table.dispatch_id.in_(ids)))

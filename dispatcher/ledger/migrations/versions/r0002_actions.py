@@ -35,6 +35,7 @@ def upgrade() -> None:
     )
     _backfills()
     _page()
+    _account()
 
 
 def _backfills() -> None:
@@ -99,4 +100,45 @@ def _page() -> None:
     op.execute(
         "INSERT INTO rule_hits (rule_id, hits, last_at)"
         " SELECT rule_id, count(*), max(first_seen_at) FROM dispatches GROUP BY rule_id"
+    )
+
+
+def _account() -> None:
+    op.create_table(
+        "pruned_dispatches",
+        *_group(),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("task_status", sa.Text(), nullable=False),
+        sa.Column("objects", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "rule_id", "day", "extension", "again", "state", "task_status", name=op.f("pk_pruned_dispatches")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "pruned_calls",
+        *_group(),
+        sa.Column("api", sa.Text(), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("rule_id", "day", "extension", "api", name=op.f("pk_pruned_calls")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "list_requests",
+        sa.Column("bucket", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("bucket", "day", name=op.f("pk_list_requests")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_dispatches_counted", "dispatches", ["rule_id", "state", "task_status"], unique=False)
+
+
+def _group() -> tuple[sa.Column[object], ...]:
+    return (
+        sa.Column("rule_id", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("extension", sa.Text(), nullable=False),
     )
