@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from ruamel.yaml import YAML
 
 from dispatcher.config.showing_imm import imm_statements, shown_imm
-from dispatcher.config.showing_sources import Json, shown_credentials, shown_source
+from dispatcher.config.showing_sources import MASK, Json, shown_credentials, shown_source
 from dispatcher.core.needs import apis_needed
 from dispatcher.core.parameters import masked
 from dispatcher.core.quantities import format_duration, format_monthly, format_rate
@@ -60,7 +60,7 @@ def effective(settings: Settings) -> Json:
             "sweeps": settings.uncertain.sweeps,
         },
         "ledger": {"url": settings.ledger.url, "keep": format_duration(settings.ledger.keep)},
-        "http": {"listen": str(settings.http.listen), **_public(settings.http)},
+        "http": {"listen": str(settings.http.listen), **_public(settings.http), **_writing(settings.http)},
     }
     return {name: _escaped(value) for name, value in shown.items()}
 
@@ -123,6 +123,11 @@ def _poll(poll: PollSettings | None) -> Json:
         return {"type": "poll", "every": "never"}
     every = "auto" if poll.every is None else format_duration(poll.every)
     return {"type": "poll", "every": every, "requests": format_monthly(poll.requests_per_month)}
+
+
+def _writing(http: HttpSettings) -> Json:
+    shown: Json = {} if http.token is None else {"token": MASK}
+    return shown if not http.hosts else {**shown, "hosts": list(http.hosts)}
 
 
 def _public(http: HttpSettings) -> Json:

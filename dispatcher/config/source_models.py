@@ -105,3 +105,7 @@ class HttpModel(StrictModel):
 
     listen: own.Listen | None = None
     public: PublicModel = Field(default_factory=PublicModel)
+    token: kinds.Text | None = None
+    token_file: kinds.Text | None = None
+    writes: kinds.Switch | None = None
+    hosts: list[kinds.Host] = Field(default_factory=list)

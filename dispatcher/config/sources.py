@@ -101,7 +101,19 @@ class SourceReader:
             public = listen if is_loopback(listen) else HttpSettings().public
         elif public == listen and not is_loopback(listen):
             self._fault(("http", "public", "listen"), f"{public} is the operator's listener too; write another port")
-        return HttpSettings(listen, public, listen_written=model.listen is not None)
+        token = self.secrets.secret(model.token, model.token_file, ("http", "token"))
+        if model.writes and token is None:
+            self._fault(
+                ("http", "writes"),
+                f"anybody who reaches {listen} could retry, skip and pause; write token_file: beside it",
+            )
+        return HttpSettings(
+            listen,
+            public,
+            listen_written=model.listen is not None,
+            token=token if model.writes is not False else None,
+            hosts=tuple(model.hosts),
+        )
 
     def _smq(self, model: SmqModel, path: Path) -> SmqSettings:
         return SmqSettings(

@@ -216,12 +216,16 @@ class HttpSettings:
     """The listeners: `listen` for the operator, `public` for webhooks and callbacks alone.
 
     Both may be one loopback address; then there is one listener. `listen_written`: somebody chose the
-    operator's address, so that it must be had; else a daemon does without where it is taken.
+    operator's address, so that it must be had; else a daemon does without where it is taken. `token`: what
+    an operator shows to change anything through the page; None: it only shows. `hosts` are further names
+    under which a loopback listener is reached, by a proxy for example.
     """
 
     listen: Address = Address("127.0.0.1", 8080)
     public: Address = Address("127.0.0.1", 8080)
     listen_written: bool = False
+    token: Secret | None = None
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dispatcher.config import load, policy
+from dispatcher.config.showing import effective
 from dispatcher.core.decoding import Acceptance, Format
 from dispatcher.core.settings import (
     Address,
@@ -228,3 +229,19 @@ def test_the_native_api_has_its_own_endpoint(tmp_path: Path) -> None:
     settings = read(tmp_path, "{type: poll}", "buckets: [{name: m, api: oss}]\n")
     bucket = settings.buckets["m"]
     assert (bucket.api, bucket.endpoint) == (StoreApi.OSS, "https://oss-cn-x.aliyuncs.com")
+
+
+def test_the_page_changes_things_only_with_a_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("correct-horse\n")
+    source = "{type: poll}"
+    assert read(tmp_path, source).http.token is None
+    assert read(tmp_path, source, "http: {token_file: token}\n").http.token == Secret("correct-horse")
+    assert read(tmp_path, source, "http: {token_file: token, writes: false}\n").http.token is None
+    message = refused(tmp_path, source, "http: {listen: '0.0.0.0:8080', writes: true}\n")
+    assert "c.yaml:2: http.writes" in message
+    assert "anybody who reaches 0.0.0.0:8080" in message
+
+
+def test_the_token_of_the_page_is_masked(tmp_path: Path) -> None:
+    settings = read(tmp_path, "{type: poll}", "http: {token: correct-horse, hosts: [ops.example.com]}\n")
+    assert effective(settings)["http"] == {"listen": "127.0.0.1:8080", "token": "***", "hosts": ["ops.example.com"]}
