@@ -19,6 +19,7 @@ from dispatcher.cli.checking import check
 from dispatcher.cli.demo import demo
 from dispatcher.cli.explaining import explain
 from dispatcher.cli.globals import to_the_front
+from dispatcher.cli.healthcheck import healthcheck
 from dispatcher.cli.invocation import CONFIG_VARIABLE, Invocation
 from dispatcher.cli.output import Format, say
 from dispatcher.cli.plan import plan
@@ -106,7 +107,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
 
 
-for command in (run, check, explain, plan, status, simulator, demo):
+for command in (run, check, explain, plan, status, healthcheck, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(backfill.app, name="backfill")
