@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -223,7 +223,7 @@ class HttpSettings:
 
     listen: Address = Address("127.0.0.1", 8080)
     public: Address = Address("127.0.0.1", 8080)
-    listen_written: bool = False
+    listen_written: bool = field(default=False, compare=False)
     token: Secret | None = None
     hosts: tuple[str, ...] = ()
 
