@@ -5,12 +5,13 @@ A call counts where its request was made, whatever became of it: not one that wa
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
 
-from sqlalchemy import and_, func, literal_column, select, true
+from sqlalchemy import BigInteger, and_, func, literal, select, true, type_coerce
 
 from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import DispatchState
@@ -22,24 +23,33 @@ from dispatcher.ledger.writing import add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 OTHER = "other"
 """Stands for extensions that are none: names come from strangers, and the account does not grow with them."""
 _LONGEST = 10
-_NOT_SENT = "not_sent"
-_CHUNK = 1_000
+_CHUNK = 10_000
+_FIRST_DAY = date(1970, 1, 1)
+
+
+class By(StrEnum):
+    """What an account is told by, besides the rule."""
+
+    RULE = "rule"
+    DAY = "day"
+    EXTENSION = "extension"
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What counts together. `extension` is lower-case, `none` for names without a dot."""
+    """What counts together. `label`: the day (ISO 8601, UTC) on which rows were first seen, or their extension
+    (lower-case, `none` for names without a dot); empty where the account is told by the rule alone.
+    """
 
     rule_id: str
-    day: date
-    extension: str
+    label: str
 
 
 @dataclass(slots=True)
@@ -91,45 +101,55 @@ def shown_extension(key: str) -> str:
 
 def note_pruned(tx: Connection, ids: Sequence[str]) -> None:
     """Add rows to the account of those that are pruned. Call it before they are deleted, in the same transaction."""
-    groups: dict[str, Group] = {}
-    counted: Counter[tuple[Group, bool, str, str]] = Counter()
-    sizes: Counter[tuple[Group, bool, str, str]] = Counter()
-    for row in tx.execute(_rows().where(dispatches.c.dispatch_id.in_(ids))):
-        group = groups[row.dispatch_id] = _group(row)
-        kind = (group, bool(row.run), row.state, row.task_status or "")
+    table = dispatches.c
+    places: dict[str, dict[str, object]] = {}
+    counted: Counter[tuple[str, date, str, bool, str, str]] = Counter()
+    sizes: Counter[tuple[str, date, str, bool, str, str]] = Counter()
+    for row in tx.execute(
+        select(
+            table.dispatch_id,
+            table.rule_id,
+            table.first_seen_at,
+            table.key,
+            table.size,
+            table.run,
+            table.state,
+            table.task_status,
+        ).where(table.dispatch_id.in_(ids))
+    ):
+        day, extension = row.first_seen_at.astimezone(UTC).date(), shown_extension(decode_key(row.key))
+        places[row.dispatch_id] = {"rule_id": row.rule_id, "day": day, "extension": extension}
+        kind = (row.rule_id, day, extension, bool(row.run), row.state, row.task_status or "")
         counted[kind] += 1
         sizes[kind] += row.size
-    for (group, again, state, status), objects in counted.items():
-        values = {**_key(group), "again": again, "state": state, "task_status": status, "objects": objects}
-        values["bytes"] = sizes[group, again, state, status]
+    names = ("rule_id", "day", "extension", "again", "state", "task_status")
+    for kind, objects in counted.items():
+        values = {**dict(zip(names, kind, strict=True)), "objects": objects, "bytes": sizes[kind]}
         add(tx, pruned_dispatches, values, counters=("objects", "bytes"))
-    calls: Counter[tuple[Group, str]] = Counter()
-    for row in tx.execute(_calls().where(attempts.c.dispatch_id.in_(ids))):
-        calls[groups[row.dispatch_id], row.api] += row.calls
-    for (group, api), number in calls.items():
-        add(tx, pruned_calls, {**_key(group), "api": api, "calls": number}, counters=("calls",))
+    calls = select(attempts.c.dispatch_id, _API, func.count().label("calls")).where(
+        attempts.c.dispatch_id.in_(ids), ~_never_left()
+    )
+    for row in tx.execute(calls.group_by(attempts.c.dispatch_id, _API)):
+        add(tx, pruned_calls, {**places[row.dispatch_id], "api": row.api, "calls": row.calls}, counters=("calls",))
 
 
-def account(tx: Connection, span: Span) -> dict[Group, Entry]:
-    """Return the account of all rows first seen within, by group. Reads every row once, and keeps none.
+def account(tx: Connection, span: Span, by: By) -> dict[Group, Entry]:
+    """Return the account of all rows first seen within. Takes seconds for each million rows, and keeps none.
 
     Pruned rows count by whole days: a day that lies only partly within is left out for them.
     """
-    found: dict[Group, Entry] = {}
-    for row in tx.execute(_rows().where(span.times()).execution_options(yield_per=_CHUNK)):
-        _add(found.setdefault(_group(row), Entry()), row, objects=1, size=row.size, again=bool(row.run))
-    calls = _calls(dispatches.c.rule_id, dispatches.c.first_seen_at, dispatches.c.key).join(
-        dispatches, dispatches.c.dispatch_id == attempts.c.dispatch_id
-    )
-    for row in tx.execute(calls.where(span.times()).execution_options(yield_per=_CHUNK)):
-        found.setdefault(_group(row), Entry()).calls[Api(row.api)] += row.calls
-    table = pruned_dispatches.c
-    for row in tx.execute(select(pruned_dispatches).where(span.days(table.day))):
-        entry = found.setdefault(Group(row.rule_id, row.day, row.extension), Entry())
-        _add(entry, row, objects=row.objects, size=row.bytes, again=row.again)
-    for row in tx.execute(select(pruned_calls).where(span.days(pruned_calls.c.day))):
-        found.setdefault(Group(row.rule_id, row.day, row.extension), Entry()).calls[Api(row.api)] += row.calls
-    return found
+    found: defaultdict[Group, Entry] = defaultdict(Entry)
+    for rule, label, again, state, status, objects, size in _rows(tx, span, by):
+        entry = found[Group(rule, label)]
+        entry.rows += objects
+        entry.bytes += size
+        entry.again += objects if again else 0
+        entry.states[DispatchState(state)] += objects
+        if status:
+            entry.tasks[status] += objects
+    for rule, label, api, calls in _calls(tx, span, by):
+        found[Group(rule, label)].calls[Api(api)] += calls
+    return dict(found)
 
 
 def unaccounted_tombstones(tx: Connection) -> int:
@@ -152,49 +172,94 @@ def listed(tx: Connection, span: Span) -> Iterator[tuple[str, date, int]]:
         yield row.bucket, row.day, row.requests
 
 
-def _rows() -> Select[tuple[object, ...]]:
-    table = dispatches.c
-    return select(
-        table.dispatch_id,
+_API = func.coalesce(attempts.c.api, Api.START_WORKFLOW.value).label("api")
+_DAY_MICROSECONDS = 86_400_000_000
+
+
+def _rows(tx: Connection, span: Span, by: By) -> Iterator[tuple[str, str, bool, str, str | None, int, int]]:
+    """Yield (rule, label, of a named run, state, status of the task, rows, bytes) of rows and of pruned ones."""
+    table, old = dispatches.c, pruned_dispatches.c
+    rows = select(
         table.rule_id,
-        table.key,
-        table.size,
-        table.run,
+        _label(by),
+        table.run != "",
         table.state,
         table.task_status,
-        table.first_seen_at,
-    )
+        *((literal(1), table.size) if by is By.EXTENSION else (func.count(), func.sum(table.size))),
+    ).where(span.times())
+    if by is not By.EXTENSION:
+        rows = rows.group_by(table.rule_id, _label(by), table.run != "", table.state, table.task_status)
+    for rule, raw, *rest in tx.execute(rows.execution_options(yield_per=_CHUNK)):
+        yield rule, _text(by, raw), *rest
+    objects, size = func.sum(old.objects), func.sum(old.bytes)
+    kind = (old.rule_id, _pruned_label(old, by), old.again, old.state, old.task_status)
+    for rule, label, again, state, status, count, total in tx.execute(
+        select(*kind, objects, size).where(span.days(old.day)).group_by(*kind)
+    ):
+        yield rule, str(label), again, state, status, int(count), int(total)
 
 
-def _calls(*more: ColumnElement[object]) -> Select[tuple[object, ...]]:
-    """Return the query of calls by dispatch and API: attempts without those that were given back or never left."""
-    unsent = (
+def _calls(tx: Connection, span: Span, by: By) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (rule, label, API, calls) of rows and of pruned ones."""
+    table, old = dispatches.c, pruned_calls.c
+    made = attempts.join(dispatches, dispatches.c.dispatch_id == attempts.c.dispatch_id)
+    kind = (table.rule_id, _label(by), _API)
+    calls = select(*kind, func.count()).select_from(made).where(span.times(), ~_never_left()).group_by(*kind)
+    for rule, raw, api, count in tx.execute(calls.execution_options(yield_per=_CHUNK)):
+        yield rule, _text(by, raw), api, count
+    kind_then = (old.rule_id, _pruned_label(old, by), old.api)
+    for rule, label, api, count in tx.execute(
+        select(*kind_then, func.sum(old.calls)).where(span.days(old.day)).group_by(*kind_then)
+    ):
+        yield rule, str(label), api, int(count)
+
+
+def _never_left() -> ColumnElement[bool]:
+    """Return the condition that the request of an attempt was never made, or given back unsent."""
+    return (
         select(outcomes.c.outcome_id)
         .where(
             outcomes.c.dispatch_id == attempts.c.dispatch_id,
             outcomes.c.attempt == attempts.c.attempt,
-            outcomes.c.kind == literal_column(f"'{_NOT_SENT}'"),
+            outcomes.c.kind == "not_sent",
         )
         .exists()
     )
-    api = func.coalesce(attempts.c.api, Api.START_WORKFLOW.value).label("api")
-    made = func.count().label("calls")
-    return select(attempts.c.dispatch_id, api, made, *more).where(~unsent).group_by(attempts.c.dispatch_id, api, *more)
 
 
-def _group(row: Row[tuple[object, ...]]) -> Group:
-    seen: datetime = row.first_seen_at
-    return Group(row.rule_id, seen.astimezone(UTC).date(), shown_extension(decode_key(row.key)))
+def _label(by: By) -> ColumnElement[Any]:
+    match by:
+        case By.RULE:
+            return literal("")
+        case By.DAY:
+            return (type_coerce(dispatches.c.first_seen_at, BigInteger) // _DAY_MICROSECONDS).label("day")
+        case By.EXTENSION:
+            return dispatches.c.key
+        case _:
+            assert_never(by)
 
 
-def _key(group: Group) -> dict[str, object]:
-    return {"rule_id": group.rule_id, "day": group.day, "extension": group.extension}
+def _pruned_label(table: ReadOnlyColumnCollection[str, Any], by: By) -> ColumnElement[Any]:
+    match by:
+        case By.RULE:
+            return literal("")
+        case By.DAY:
+            day: ColumnElement[Any] = table.day
+            return day
+        case By.EXTENSION:
+            extension: ColumnElement[Any] = table.extension
+            return extension
+        case _:
+            assert_never(by)
 
 
-def _add(entry: Entry, row: Row[tuple[object, ...]], *, objects: int, size: int, again: bool) -> None:
-    entry.rows += objects
-    entry.bytes += size
-    entry.again += objects if again else 0
-    entry.states[DispatchState(row.state)] += objects
-    if row.task_status:
-        entry.tasks[row.task_status] += objects
+def _text(by: By, raw: Any) -> str:  # noqa: ANN401 - a column's value, by what was asked
+    match by:
+        case By.RULE:
+            return ""
+        case By.DAY:
+            return (_FIRST_DAY + timedelta(days=int(raw))).isoformat()
+        case By.EXTENSION:
+            return shown_extension(decode_key(raw))
+        case _:
+            assert_never(by)

@@ -70,7 +70,7 @@ class Measures:
 
 
 def measure(tx: Connection, now: datetime) -> Measures:
-    """Read everything. Costs about 0.1 s for each million dispatches."""
+    """Read everything. Costs about 0.3 s for each million dispatches."""
     states, tasks = _dispatches(tx)
     return Measures(
         revision=revision_of(tx) or "",
@@ -109,11 +109,13 @@ def _dispatches(tx: Connection) -> tuple[Counter[tuple[str, DispatchState]], Cou
 
 def _oldest_waiting(tx: Connection) -> dict[str, datetime]:
     table = dispatches.c
-    seen = select(table.rule_id, func.min(table.first_seen_at).label("at")).group_by(table.rule_id)
+    waiting = select(table.rule_id, func.min(table.first_seen_at).label("at")).group_by(table.rule_id, table.lane)
+    # Not grouped: that would tempt the planner away from the index of these few.
+    uncertain = select(table.rule_id, table.first_seen_at.label("at"))
     oldest: dict[str, datetime] = {}
     for query in (
-        *(seen.where(in_state(DispatchState.PENDING), table.lane == lane) for lane in (Lane.BUDGETED, Lane.EXEMPT)),
-        seen.where(in_state(DispatchState.UNCERTAIN), table.lane != Lane.BACKFILL),
+        waiting.where(in_state(DispatchState.PENDING), table.lane != Lane.BACKFILL),
+        uncertain.where(in_state(DispatchState.UNCERTAIN), table.lane != Lane.BACKFILL),
     ):
         for rule, at in tx.execute(query):
             oldest[rule] = min(at, oldest.get(rule, at))
