@@ -45,6 +45,8 @@ class Listener:
                 error=error.message,
                 hint="it goes on without health and status over HTTP; write http: {listen: 127.0.0.1:PORT}",
             )
+        else:
+            get_logger().info("listener.open", address=str(self.operator.address))
 
     def refuse(self) -> None:
         """Take no notifications any more, let what is being committed end. Idempotent."""
