@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 class Selector:
     """Which dispatches are meant: all conditions hold; inside one, any value. Empty: all of them.
 
-    `objects` are (bucket, key) pairs. `key` is an exact key, or a prefix with a trailing `*`. `since` and
-    `until` bound `first_seen_at`: since <= seen < until. `limit`: at most so many, the newest first.
+    `objects` are (bucket, key) pairs. `buckets` narrow to what lies in one of them. `key` is an exact key, or a
+    prefix with a trailing `*`. `since` and `until` bound `first_seen_at`: since <= seen < until. `limit`: at most so
+    many, the newest first.
     """
 
     ids: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Selector:
     since: datetime | None = None
     until: datetime | None = None
     sources: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
     limit: int | None = None
 
 
@@ -191,12 +193,25 @@ class Waits:
         return max(stored, budgeting.next_midnight(self.now)) if reason is StateReason.BUDGET else stored
 
 
-def select(tx: Connection, selector: Selector, now: datetime) -> Iterator[DispatchView]:
-    """Yield the selected dispatches, the newest first; rows are read as they are asked for."""
+def select(
+    tx: Connection,
+    selector: Selector,
+    now: datetime,
+    *,
+    after: tuple[datetime, str] | None = None,
+    sorts: bool = False,
+) -> Iterator[DispatchView]:
+    """Yield the selected dispatches, the newest first; rows are read as they are asked for.
+
+    `after`: only those behind this (first_seen_at, dispatch_id). `sorts`: few are selected, so that they are
+    found by what selects them, and sorted then.
+    """
     waits = Waits.at(tx, now)
     left = selector.limit
     for chunk in batches(selector):
-        statement = _ordered(sa.select(dispatches).where(where(chunk)), left)
+        statement = _ordered(
+            sa.select(dispatches).where(_walked(chunk, sorts=sorts), _behind(after)), left, sorts=sorts
+        )
         for row in tx.execute(statement, execution_options={"yield_per": BATCH}):
             yield _view(row, waits)
             if left is not None:
@@ -269,22 +284,23 @@ def where(selector: Selector) -> ColumnElement[bool]:
         these: list[ColumnElement[bool]] = [table.dispatch_id.in_(selector.ids)] if selector.ids else []
         these += [and_(table.bucket == bucket, table.key == encode_key(key)) for bucket, key in selector.objects]
         conditions.append(or_(*these))
-    if selector.rules:
-        conditions.append(table.rule_id.in_(selector.rules))
     if selector.states:
         conditions.append(in_state(*selector.states))
-    if selector.task_statuses:
-        conditions.append(table.task_status.in_(selector.task_statuses))
     if selector.key is not None:
         conditions.append(_key(selector.key))
-    if selector.codes:
-        conditions.append(table.last_error_code.in_(selector.codes))
     if selector.since is not None:
         conditions.append(table.first_seen_at >= selector.since)
     if selector.until is not None:
         conditions.append(table.first_seen_at < selector.until)
-    if selector.sources:
-        conditions.append(table.source.in_(selector.sources))
+    for column, values in (
+        (table.rule_id, selector.rules),
+        (table.task_status, selector.task_statuses),
+        (table.last_error_code, selector.codes),
+        (table.source, selector.sources),
+        (table.bucket, selector.buckets),
+    ):
+        if values:
+            conditions.append(column.in_(values))
     return and_(True, *conditions)  # noqa: FBT003 - the neutral element
 
 
@@ -311,8 +327,25 @@ def batches(selector: Selector) -> Iterator[Selector]:
         yield replace(selector, ids=(), objects=selector.objects[start : start + most])
 
 
-def _ordered(statement: Select[Any], limit: int | None) -> Select[Any]:
-    statement = statement.order_by(dispatches.c.first_seen_at.desc(), dispatches.c.dispatch_id)
+def _walked(selector: Selector, *, sorts: bool) -> ColumnElement[bool]:
+    """Return the condition of a selector, so that rows of one rule among many are met on the way, and not sorted."""
+    if sorts or not selector.rules or selector.key is not None or selector.objects:
+        return where(selector)
+    met = func.coalesce(dispatches.c.rule_id, "").in_(selector.rules)
+    return and_(where(replace(selector, rules=())), met)
+
+
+def _behind(last: tuple[datetime, str] | None) -> ColumnElement[bool]:
+    if last is None:
+        return sa.true()
+    table, (at, dispatch_id) = dispatches.c, last
+    return and_(table.first_seen_at <= at, or_(table.first_seen_at < at, table.dispatch_id > dispatch_id))
+
+
+def _ordered(statement: Select[Any], limit: int | None, *, sorts: bool) -> Select[Any]:
+    # With a sign before it the column is an expression, which no index is walked for.
+    seen: ColumnElement[Any] = sa.literal_column("+dispatches.first_seen_at") if sorts else dispatches.c.first_seen_at
+    statement = statement.order_by(seen.desc(), dispatches.c.dispatch_id)
     return statement if limit is None else statement.limit(limit)
 
 
