@@ -17,10 +17,15 @@ _LARGEST = 64 * 1024
 
 
 class SecretReader:
-    """Reads `*_file` keys, relative to the configuration; what cannot be read is a fault."""
+    """Reads `*_file` keys, relative to the configuration; what cannot be read is a fault.
 
-    def __init__(self, folder: FilePath, root: Node, faults: Faults) -> None:
+    A file that lies in `credentials`, the directory that systemd hands to a service, is taken from there: one
+    configuration serves several units, each of which has its own.
+    """
+
+    def __init__(self, folder: FilePath, root: Node, faults: Faults, credentials: FilePath | None = None) -> None:
         self._folder = folder
+        self._credentials = credentials
         self._root = root
         self._faults = faults
 
@@ -52,7 +57,7 @@ class SecretReader:
             self._fault(place, f"{path[-1]} is written too; keep one of the two")
             return written
         try:
-            with (self._folder / file).open("rb") as stream:
+            with self._place_of(file).open("rb") as stream:
                 text = stream.read(_LARGEST).decode("utf-8").strip()
         except OSError as error:
             self._fault(place, f"cannot read {file}: {error.strerror}; mount the file and let this user read it")
@@ -64,6 +69,11 @@ class SecretReader:
             self._fault(place, f"{file} {'holds several words' if text else 'is empty'}; it must hold the value alone")
             return "?"
         return text
+
+    def _place_of(self, file: str) -> FilePath:
+        if self._credentials is not None and (self._credentials / file).exists():
+            return self._credentials / file
+        return self._folder / file
 
     def _fault(self, path: Path, message: str) -> None:
         self._faults.add(self._root.at(path).origin, path, message)
