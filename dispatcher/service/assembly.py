@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import BucketSettings, Credentials, Settings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
+    from dispatcher.service.metrics import Metrics
     from dispatcher.sources.store import StoreBucket
 
 
@@ -54,15 +55,16 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
     *,
     shadow: bool,
     yields: bool = False,
-    meter: Meter = unmetered,
+    metrics: Metrics | None = None,
 ) -> Daemon:
     """Put a dispatcher together. Takes the right to send, and makes the rules the current ones. One that
-    `yields` the right lets a daemon have it. `meter` is told what the parts do.
+    `yields` the right lets a daemon have it. `metrics` is told what the parts do, and served.
 
     Raises LedgerLockedError if another process sends from this ledger, ConfigError if a rule changed its
     id without saying so. Nothing is listed or called yet.
     """
     health = Health()
+    meter: Meter = metrics or unmetered
     incarnation = ledger.become_sender(clock(), yields=yields)
     if incarnation.recovered:
         get_logger().warning(
@@ -125,7 +127,7 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
         meter=meter,
         health=health,
     )
-    daemon.listener = make_listener(settings, intake, clock, daemon.fail)
+    daemon.listener = make_listener(settings, intake, clock, daemon.fail, metrics)
     return daemon
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dispatcher.ledger.rulesets import Registered
     from dispatcher.ports import Source
     from dispatcher.service.intake import Intake
+    from dispatcher.service.metrics import Metrics
     from dispatcher.sources.queue import QueueSource
 
 
@@ -78,17 +79,24 @@ def _open(
 
 
 def make_listener(
-    settings: Settings, intake: Intake, clock: Callable[[], datetime], failed: Callable[[BaseException], None]
+    settings: Settings,
+    intake: Intake,
+    clock: Callable[[], datetime],
+    failed: Callable[[BaseException], None],
+    metrics: Metrics | None = None,
 ) -> Listener:
     """Return the listeners: the operator's, and where webhooks are configured the public one."""
     # Imported here: `backfill` puts a dispatcher together too, and listens to nobody.
     from dispatcher.web.health import health_routes  # noqa: PLC0415 - Starlette: as above
+    from dispatcher.web.metrics import metrics_route  # noqa: PLC0415 - as above
     from dispatcher.web.operating import Shared, operator_app  # noqa: PLC0415 - as above
     from dispatcher.web.server import WebServer  # noqa: PLC0415 - uvicorn: as above
     from dispatcher.web.webhooks import Webhooks  # noqa: PLC0415 - as above
 
     http, serve = settings.http, partial(WebServer, failed=failed)
-    operator = operator_app(health_routes(intake.health), clock)
+    operator = operator_app(
+        [*health_routes(intake.health), *([] if metrics is None else [metrics_route(metrics.render)])], clock
+    )
     hooks = [source for source in settings.sources if isinstance(source, WebhookSettings)]
     if not hooks:
         return Listener(serve(operator, http.listen), needed=http.listen_written)

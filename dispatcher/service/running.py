@@ -12,6 +12,7 @@ from dispatcher.service.assembly import assemble
 from dispatcher.service.checking import check
 from dispatcher.service.daemon import utc_now
 from dispatcher.service.logs import get_logger
+from dispatcher.service.metrics import Metrics
 from dispatcher.service.notifying import manager_of_process
 from dispatcher.service.once import run_once
 from dispatcher.service.stopping import Stop, say_unchanged
@@ -34,7 +35,8 @@ def run(settings: Settings, *, once: bool, shadow: bool) -> ExitCode:
         ledger = Ledger.open(settings.ledger.url)
     try:
         with manager.extending("waiting for the right to send"):
-            daemon = assemble(settings, ledger, utc_now, stop.event, shadow=shadow)
+            metrics = None if once else Metrics(settings, ledger, utc_now)
+            daemon = assemble(settings, ledger, utc_now, stop.event, shadow=shadow, metrics=metrics)
         daemon.manager = manager
         return run_once(daemon) if once else daemon.run_until_stopped()
     finally:
