@@ -45,6 +45,10 @@ class UsageError(DispatcherError):
     exit_code = ExitCode.USAGE
 
 
+class MissingError(UsageError):
+    """What was asked for by its id or number is not there."""
+
+
 class ConfigError(DispatcherError):
     """The configuration is wrong; the message holds every problem, one on a line."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 
 from dispatcher.core.dispatch import DispatchState, StateReason
 from dispatcher.ledger.browse import Waits
@@ -85,13 +85,19 @@ def pruned(tx: Connection) -> Mapping[DispatchState, int]:
 def oldest_waiting(tx: Connection) -> OldestWaiting | None:
     """Return the pending or uncertain row that was seen first."""
     table = dispatches.c
-    row = tx.execute(
-        select(table.dispatch_id, table.rule_id, table.first_seen_at)
-        .where(in_state(DispatchState.PENDING, DispatchState.UNCERTAIN))
-        .order_by(table.first_seen_at)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else OldestWaiting(row.dispatch_id, row.rule_id, row.first_seen_at)
+    # With a sign before it the column is an expression, so that only rows in question are looked at.
+    seen = literal_column("+dispatches.first_seen_at")
+    found = [
+        row
+        for state in (DispatchState.PENDING, DispatchState.UNCERTAIN)
+        for row in tx.execute(
+            select(table.first_seen_at, table.dispatch_id, table.rule_id).where(in_state(state)).order_by(seen).limit(1)
+        )
+    ]
+    if not found:
+        return None
+    oldest = min(found, key=lambda row: row.first_seen_at)
+    return OldestWaiting(oldest.dispatch_id, oldest.rule_id, oldest.first_seen_at)
 
 
 def foreign_count(tx: Connection) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dispatcher.core.documents import Json, rfc3339
-from dispatcher.ledger import budgeting, counting, holds
+from dispatcher.ledger import budgeting, holds, viewing
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 def rule_records(tx: Connection, settings: Settings, at: datetime) -> list[dict[str, Json]]:
     """Return the configured rules, and removed ones that still have rows."""
-    counts: dict[str, Counter[str]] = {}
-    for each in counting.state_counts(tx, at):
-        counts.setdefault(each.rule_id, Counter())[each.state.value] += each.count
+    counts = viewing.states_by_rule(tx)
+    hits = viewing.hits(tx)
     held = holds.held(tx)
     budgets = budgeting.budgets_today(tx, at)
     records = []
@@ -31,7 +30,9 @@ def rule_records(tx: Connection, settings: Settings, at: datetime) -> list[dict[
         records.append(
             {
                 **_configured(rule_id, settings.rules.by_id.get(rule_id)),
-                "states": dict(counts.get(rule_id, Counter())),
+                "states": {state.value: count for state, count in counts.get(rule_id, Counter()).items()},
+                "hits": hits[rule_id].count if rule_id in hits else 0,
+                "last_match_at": rfc3339(hits[rule_id].last_at) if rule_id in hits else None,
                 "hold": None
                 if hold is None
                 else {"reason": hold.reason.value, "since_at": rfc3339(hold.since), "detail": hold.detail},
