@@ -1,8 +1,8 @@
 """The metrics, for Prometheus: what the parts tell while they work, and what the ledger knows at a scrape.
 
 With `ledger_families` the only module that knows the library; `docs/metrics.md` tells what each metric means.
-Counters live as long as the process and never go back. Label values are bounded: rules, sources and buckets are those of the
-configuration and the ledger, codes the first few there were, keys never appear.
+Counters live as long as the process and never go back. Label values are bounded: rules, sources and buckets are
+those of the configuration and the ledger, codes the first few there were, keys never appear.
 """
 
 from __future__ import annotations
