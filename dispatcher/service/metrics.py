@@ -200,7 +200,7 @@ class _Bounded:
             return text
 
 
-@dataclass
+@dataclass(eq=False)
 class LedgerReader(Collector):
     """Reads the ledger at a scrape, and not more often than its size allows. Thread-safe.
 
