@@ -163,13 +163,13 @@ def rerun(
 
     An object that is gone, or has other content now, is not started in their place.
     """
-    from dispatcher.cli.rerunning import check_name, print_rerun  # noqa: PLC0415
+    from dispatcher.cli.rerunning import print_rerun  # noqa: PLC0415
     from dispatcher.service import rerunning  # noqa: PLC0415 - the store and the ledger
     from dispatcher.service.takeover import open_rerunning  # noqa: PLC0415 - as above
 
     asked = invocation(ctx)
     _demand_selector(selection, "rerun")
-    check_name(again)
+    rerunning.check_name(again)
     settings = asked.settings()
     selector = selector_of(settings, selection, now())
     with writing(settings) as ledger, open_rerunning(settings, ledger) as running:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def oldest_waiting(tx: Connection) -> OldestWaiting | None:
     """Return the pending or uncertain row that was seen first."""
     table = dispatches.c
     # With a sign before it the column is an expression, so that only rows in question are looked at.
-    seen = literal_column("+dispatches.first_seen_at")
+    seen: ColumnElement[int] = literal_column("+dispatches.first_seen_at")
     found = [
         row
         for state in (DispatchState.PENDING, DispatchState.UNCERTAIN)

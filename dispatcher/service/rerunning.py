@@ -7,6 +7,7 @@ started in its place, for what lies there now has a dispatch of its own.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from dispatcher.core.backfilling import BackfillKind, BackfillState
 from dispatcher.core.dispatch import DispatchState, content_identity, dispatch_id
+from dispatcher.core.location import object_url
 from dispatcher.core.scope import Scope, scope_text
+from dispatcher.errors import UsageError
 from dispatcher.ledger import backfills, browse
 from dispatcher.ledger.backfills import NewBackfill
 from dispatcher.ledger.browse import Selector
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from dispatcher.core.documents import Record
     from dispatcher.core.rules import Rule
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.browse import DispatchView
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from dispatcher.sources.store import ObjectHead
 
 SOURCE_RERUN = "rerun"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHUNK = 250
 """Rows looked at together."""
 _ENDED = (DispatchState.STARTED, DispatchState.DEAD, DispatchState.SKIPPED)
@@ -193,3 +198,27 @@ def _row(view: DispatchView, rule: Rule, head: ObjectHead, name: str) -> NewDisp
         modified_at=head.modified_at,
         aliases=tuple(dispatch_id(old, view.bucket, view.key, identity, name) for old in rule.was),
     )
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that is none: it stands in tables and commands, and for ever in the ledger."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--again {name}: not a name",
+            hint="write up to 64 letters, digits, dots, dashes and underscores: fix-2026-03",
+        )
+
+
+def rerun_json(done: Rerun, name: str) -> Record:
+    """Return what a rerun did, for programs."""
+    return {
+        "run": name,
+        "selected": done.selected,
+        "recorded": done.recorded,
+        "known": done.known,
+        "backfill": done.backfill,
+        "not_rerun": [
+            {"reason": reason.value, "count": count, "example": object_url(*done.examples[reason])}
+            for reason, count in sorted(done.not_rerun.items())
+        ],
+    }

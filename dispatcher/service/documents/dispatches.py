@@ -100,6 +100,18 @@ def timeline(detail: DispatchDetail) -> Iterator[str]:
         yield f"{detail.dispatch_id}: {detail.state}{task}; its detail was pruned (ledger.keep), the fact stays"
         return
     yield f"{view.dispatch_id}: rule {view.rule}, bucket {view.bucket}, key {view.key}"
+    for at, text in story_of(detail):
+        yield f"  {brief_time(at)}  {text}"
+    for task_id in detail.double_starts:
+        yield f"  started twice: task {task_id} is a second one"
+    yield f"  now: {state_text(view)}{_due(view)}"
+
+
+def story_of(detail: DispatchDetail) -> list[tuple[datetime, str]]:
+    """Return what happened to a dispatch and when, in order of time; nothing of a pruned one."""
+    view = detail.view
+    if view is None:
+        return []
     events: list[tuple[datetime, str]] = [
         (view.first_seen_at, f"seen by {view.source}: etag {view.etag}, {view.size} bytes"),
         (view.first_seen_at, f"matched rule {view.rule}"),
@@ -110,11 +122,7 @@ def timeline(detail: DispatchDetail) -> Iterator[str]:
         failed = f": {view.task_error}" if view.task_error else ""
         events.append((view.task_finished_at, f"task {view.task_id} ended: {view.task_status}{failed}"))
     # Stable: of one moment, what the ledger wrote first comes first.
-    for at, text in sorted(events, key=lambda event: event[0]):
-        yield f"  {brief_time(at)}  {text}"
-    for task_id in detail.double_starts:
-        yield f"  started twice: task {task_id} is a second one"
-    yield f"  now: {state_text(view)}{_due(view)}"
+    return sorted(events, key=lambda event: event[0])
 
 
 def state_text(view: DispatchView) -> str:

@@ -149,7 +149,7 @@ def status_json(found: Status) -> dict[str, Json]:
             {"rule": rule, "limit": each.limit, "used": each.used, "released": each.released, "left": each.left}
             for rule, each in found.budgets.items()
         ],
-        "sources": [_root_json(each) for each in found.roots],
+        "sources": [root_json(each) for each in found.roots],
         "foreign_starts": {"count": found.foreign_count, "last": [_foreign_json(each) for each in found.foreign]},
         "double_starts": {
             "count": found.double_count,
@@ -161,7 +161,8 @@ def status_json(found: Status) -> dict[str, Json]:
     }
 
 
-def _root_json(root: RootStatistics) -> Json:
+def root_json(root: RootStatistics) -> Json:
+    """Return what is known of the listing of a root."""
     return {
         "bucket": root.bucket,
         "root": root.root,
