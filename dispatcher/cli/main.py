@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from dispatcher import __version__
 from dispatcher.cli import backfill, batches, configuration, database, dispatches, events, jobs, quarantine, rules
+from dispatcher.cli.audit import audit
 from dispatcher.cli.checking import check
 from dispatcher.cli.demo import demo
 from dispatcher.cli.explaining import explain
@@ -107,7 +108,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
 
 
-for command in (run, check, explain, plan, status, healthcheck, simulator, demo):
+for command in (run, check, explain, plan, status, audit, healthcheck, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(backfill.app, name="backfill")

@@ -127,6 +127,20 @@ def missing(tx: Connection, root_id: int, number: int) -> int:
     return count
 
 
+def revisions_of(tx: Connection, bucket: str, contents: Sequence[tuple[str, str | None, int]]) -> list[int | None]:
+    """Return for each (key, etag, size) the rule-set revision at which it was first listed, None if it never was.
+
+    One scan of all hashes of the bucket, however many are asked for.
+    """
+    hash_key = tx.execute(select(snapshot_keys.c.hash_key)).scalar()
+    if hash_key is None:
+        return [None] * len(contents)
+    hashes = [entry_hash(hash_key, encode_key(key), etag, size) for key, etag, size in contents]
+    roots = list(tx.scalars(select(_ROOT.id).where(_ROOT.bucket == bucket)))
+    revisions = known(tx, roots, set(hashes))
+    return [revisions.get(each) for each in hashes]
+
+
 def revision_of(tx: Connection, bucket: str, key: str, etag: str | None, size: int) -> int | None:
     """Return the rule-set revision at which this content of a key was first listed, None if it never was."""
     hash_key = tx.execute(select(snapshot_keys.c.hash_key)).scalar()

@@ -82,7 +82,19 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """Return everything in the text format, and its content type. Never raises LedgerError."""
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        return generate_latest(_WithoutCreation(self._registry)), CONTENT_TYPE_PLAIN_0_0_4
+
+
+@dataclass(frozen=True, slots=True)
+class _WithoutCreation:
+    """A registry without the series that tell when each other one began: they double what is stored."""
+
+    registry: CollectorRegistry
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self.registry.collect():
+            family.samples = [each for each in family.samples if not each.name.endswith("_created")]
+            yield family
 
 
 class _Counted:
