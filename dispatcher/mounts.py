@@ -19,16 +19,20 @@ _NETWORK = frozenset(
     }
 )  # fmt: skip
 _SHARED_WITH_A_HOST = frozenset({"9p", "virtiofs", "vboxsf", "prl_fs", "fakeowner", "grpcfuse"})
+_LAYERED = frozenset({"overlay", "aufs", "fuse.fuse-overlayfs", "vfs"})
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def file_system_of(folder: Path) -> str | None:
     """Return the type of the file system that holds a directory; None where the system does not say."""
-    try:
-        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return None
-    return _innermost(folder.resolve(), lines)
+    found = _mount_of(folder)
+    return None if found is None else found[1]
+
+
+def on_container_layer(folder: Path) -> bool:
+    """Tell whether a directory, which need not exist, lies on a root file system that ends with its container."""
+    found = _mount_of(folder)
+    return found is not None and found[0] == 1 and found[1] in _LAYERED
 
 
 def is_network(kind: str | None) -> bool:
@@ -41,7 +45,16 @@ def tells_of_writes(kind: str | None) -> bool:
     return kind is not None and not is_network(kind) and kind not in _SHARED_WITH_A_HOST and not kind.startswith("fuse")
 
 
-def _innermost(folder: Path, lines: Iterable[str]) -> str | None:
+def _mount_of(folder: Path) -> tuple[int, str] | None:
+    """Return how deep the mount point lies that holds a directory (1: the root), and its type."""
+    try:
+        lines = MOUNTS.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    return _innermost(folder.resolve(), lines)
+
+
+def _innermost(folder: Path, lines: Iterable[str]) -> tuple[int, str] | None:
     found: tuple[int, str] | None = None
     for line in lines:
         before, separator, after = line.partition(" - ")
@@ -52,4 +65,4 @@ def _innermost(folder: Path, lines: Iterable[str]) -> str | None:
         # Later lines cover earlier ones on the same mount point.
         if folder.is_relative_to(mounted) and (found is None or len(mounted.parts) >= found[0]):
             found = (len(mounted.parts), kinds[0])
-    return None if found is None else found[1]
+    return found

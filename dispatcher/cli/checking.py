@@ -1,5 +1,6 @@
 """`check`: what is wrong or surprising in a configuration, before it costs money."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,10 +31,11 @@ def check(
     """
     from dispatcher.service.checking import check as check_offline  # noqa: PLC0415
     from dispatcher.service.checking import check_json, is_ok  # noqa: PLC0415
+    from dispatcher.service.placing import place_problems  # noqa: PLC0415
 
     asked = invocation(ctx)
     settings = asked.settings()
-    problems = list(check_offline(settings))
+    problems = [*check_offline(settings), *place_problems(settings, os.environ)]
     code = ExitCode.DONE if is_ok(problems) else ExitCode.CONFIG
     if online:
         from dispatcher.service.online import check_online  # noqa: PLC0415 - the store, the ledger and the service

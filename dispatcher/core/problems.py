@@ -31,6 +31,8 @@ class ProblemCode(StrEnum):
     NOT_READABLE_BY_IMS = "not_readable_by_ims"
     OUTPUT_COLLISION = "output_collision"
     RATE = "rate"
+    LEDGER_ON_CONTAINER_LAYER = "ledger_on_container_layer"
+    LEDGER_NOT_SHARED = "ledger_not_shared"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from dispatcher.core.location import object_url
@@ -15,6 +16,7 @@ from dispatcher.service.logs import get_logger
 from dispatcher.service.metrics import Metrics
 from dispatcher.service.notifying import manager_of_process
 from dispatcher.service.once import run_once
+from dispatcher.service.placing import place_problems
 from dispatcher.service.stopping import Stop, say_unchanged
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def run(settings: Settings, *, once: bool, shadow: bool) -> ExitCode:
 
 def tell_problems(settings: Settings) -> None:
     """Log what `check` would say. Raises ConfigError for an error: it does not start with one."""
-    problems = check(settings)
+    problems = [*check(settings), *place_problems(settings, os.environ)]
     for problem in problems:
         get_logger().warning(
             f"check.{problem.code}",

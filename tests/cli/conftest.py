@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dispatcher import mounts
 from dispatcher.cli.ledgers import now
 from dispatcher.config import load
 from dispatcher.core.dispatch import StateReason
@@ -18,6 +19,15 @@ from tests.cli.desk import CONFIG, HOSTILE, TASK, Filling, Shell, id_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _on_a_disk(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `check` says of the ledger's place does not depend on where the tests run."""
+    table = tmp_path_factory.mktemp("mounts") / "mountinfo"
+    table.write_text("25 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
 
 
 @pytest.fixture
