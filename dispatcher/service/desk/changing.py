@@ -181,7 +181,7 @@ class Changing:
     # -- backfills --------------------------------------------------------------------------------------------
 
     def backfill(self, number: int, verb: str) -> Record:
-        """Pause, resume or cancel a backfill; return what the commands print. Idempotent. Raises MissingError, UsageError.
+        """Pause, resume or cancel a backfill; return what the commands print. Idempotent. Raises UsageError.
 
         One whose objects are not all recorded is resumed by its command, which goes on with recording.
         """
