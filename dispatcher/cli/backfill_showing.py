@@ -11,6 +11,7 @@ from dispatcher.cli.tallies import TALLY_COLUMNS, size_text, tally_json, tally_r
 from dispatcher.core.backfilling import BackfillState
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.location import object_url
+from dispatcher.core.pricing import money_text
 from dispatcher.core.quantities import format_duration, format_rate
 from dispatcher.service.documents.backfills import backfill_json, shown_state
 
@@ -45,6 +46,9 @@ def print_forecast(forecast: Forecast, at: datetime, output: Format) -> None:
     print_line(
         "calls          " + (", ".join(f"{api.value} {count:,}" for api, count in forecast.calls.items()) or "none")
     )
+    if forecast.prices is not None:
+        cost = "no price for all of it" if forecast.cost is None else money_text(forecast.cost)
+        print_line(f"would cost     {cost} {forecast.prices.currency}, with this look")
     print_line(f"ledger         about {size_text(estimate.ledger_bytes(forecast.most))} more")
     print_line(f"would end      {brief_time(at + forecast.needed)} at the earliest, after {_about(forecast.needed)}")
     if estimate.unsized:
@@ -67,6 +71,8 @@ def forecast_json(forecast: Forecast, at: datetime) -> dict[str, Json]:
         "rules": tally_json(estimate.rules),
         "calls": {api.value: count for api, count in forecast.calls.items()},
         "list_requests": estimate.list_requests,
+        "currency": None if forecast.prices is None else forecast.prices.currency,
+        "cost": None if forecast.cost is None else money_text(forecast.cost),
         "head_requests": estimate.head_requests,
         "ledger_bytes": estimate.ledger_bytes(forecast.most),
         "seconds": round(forecast.needed.total_seconds(), 1),

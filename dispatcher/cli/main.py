@@ -24,6 +24,7 @@ from dispatcher.cli.healthcheck import healthcheck
 from dispatcher.cli.invocation import CONFIG_VARIABLE, Invocation
 from dispatcher.cli.output import Format, say
 from dispatcher.cli.plan import plan
+from dispatcher.cli.report import report as tell_account
 from dispatcher.cli.running import run
 from dispatcher.cli.simulator import simulator
 from dispatcher.cli.status import status
@@ -108,7 +109,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
 
 
-for command in (run, check, explain, plan, status, audit, healthcheck, simulator, demo):
+for command in (run, check, explain, plan, status, audit, tell_account, healthcheck, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(backfill.app, name="backfill")

@@ -8,6 +8,7 @@ from dispatcher.config import models
 from dispatcher.config.actions import ActionCheck, action_of
 from dispatcher.config.batch_file import imm_settings
 from dispatcher.config.places import BucketFacts, PlaceReader, Places, hints_of, settle_bucket
+from dispatcher.config.price_models import prices_of
 from dispatcher.config.secrets import SecretReader
 from dispatcher.config.sources import SourceReader
 from dispatcher.config.validation import validated_frame, validated_items, validated_sources
@@ -72,6 +73,7 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
         sources=sources,
         http=http,
         imm=None if frame.imm is None else imm_settings(frame.imm),
+        prices=prices_of(frame.prices),
     )
 
 

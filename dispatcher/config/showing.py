@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ruamel.yaml import YAML
 
+from dispatcher.config.price_models import shown_prices
 from dispatcher.config.showing_imm import imm_statements, shown_imm
 from dispatcher.config.showing_sources import MASK, Json, shown_credentials, shown_source
 from dispatcher.core.needs import apis_needed
@@ -61,6 +62,7 @@ def effective(settings: Settings) -> Json:
         },
         "ledger": {"url": settings.ledger.url, "keep": format_duration(settings.ledger.keep)},
         "http": {"listen": str(settings.http.listen), **_public(settings.http), **_writing(settings.http)},
+        **({} if settings.prices is None else {"prices": shown_prices(settings.prices)}),
     }
     return {name: _escaped(value) for name, value in shown.items()}
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dispatcher.core.calls import Api, Endpoint
     from dispatcher.core.decoding import Acceptance, Format
     from dispatcher.core.location import Names
+    from dispatcher.core.pricing import Prices
     from dispatcher.core.ratelimit import Rate
     from dispatcher.core.rules import RuleSet
 
@@ -269,3 +270,4 @@ class Settings:
     sources: tuple[SourceSettings, ...] = ()
     http: HttpSettings = HttpSettings()
     imm: ImmSettings | None = None
+    prices: Prices | None = None

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 from sqlalchemy import BigInteger, and_, func, literal, select, true, type_coerce
 
+from dispatcher.core.account import By
 from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.events import decode_key
@@ -32,14 +32,6 @@ OTHER = "other"
 _LONGEST = 10
 _CHUNK = 10_000
 _FIRST_DAY = date(1970, 1, 1)
-
-
-class By(StrEnum):
-    """What an account is told by, besides the rule."""
-
-    RULE = "rule"
-    DAY = "day"
-    EXTENSION = "extension"
 
 
 @dataclass(frozen=True, slots=True)

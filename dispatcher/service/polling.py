@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.observations import SourceFailed, unmetered
 from dispatcher.core.pacing import Forecast, next_pass
 from dispatcher.errors import DispatcherError
-from dispatcher.ledger import rulesets
+from dispatcher.ledger import accounting, rulesets
 from dispatcher.service.counting import count_pass
 from dispatcher.service.intake import Taken
 from dispatcher.service.logs import get_logger
@@ -54,6 +54,7 @@ class Poll:
     _sources: dict[str, BucketSource] = field(default_factory=dict, init=False)
     _empty: set[str] = field(default_factory=set, init=False)
     _forecast_told: bool = field(default=False, init=False)
+    _uncounted: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         for root in self.roots:
@@ -79,11 +80,23 @@ class Poll:
                 self._tell_failure(root, error)
             requests += source.report.requests
             count_pass(self.meter, source.name, source.report)
+        failure = self._count_requests(requests) or failure
         self.failure, self.requests = failure, requests
         forecast = next_pass(self.settings, requests=requests, requests_elsewhere=self.others())
         if failure is None and not stop.is_set():
             self._tell_forecast(forecast)
         return forecast.wait
+
+    def _count_requests(self, requests: int) -> DispatcherError | None:
+        """Add to the account what listing took; what the ledger refuses now is added the next time."""
+        self._uncounted += requests
+        try:
+            with self.ledger.write() as tx:
+                accounting.note_list_requests(tx, self.bucket.name, self._uncounted, self.intake.clock())
+        except DispatcherError as error:
+            return error
+        self._uncounted = 0
+        return None
 
     def _pass(self, root: str, source: BucketSource, stop: threading.Event) -> None:
         under = [rule for rule in self.rules if any(shape.prefix.startswith(root) for shape in rule.shapes)]

@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dispatcher.core.estimates import Estimate, RuleTally, time_needed
+from dispatcher.core.pricing import add_costs
 from dispatcher.ledger import recording
+from dispatcher.service.reporting import workflow_of
 from dispatcher.service.routes import steps_of
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping, Sequence
     from datetime import timedelta
+    from decimal import Decimal
 
     from dispatcher.core.calls import Api
     from dispatcher.core.events import ObjectEvent
+    from dispatcher.core.pricing import Prices
     from dispatcher.core.ratelimit import Rate
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.engine import Ledger
@@ -71,13 +75,18 @@ class Estimating:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a backfill would do: at most `most` of the estimated starts, their calls, and how long these take at least."""
+    """What a backfill would do: at most `most` of the estimated starts, their calls, and how long these take at least.
+
+    `cost` in the currency of `prices`, with the look itself; None if something of it has no price.
+    """
 
     estimate: Estimate
     starts: int
     calls: Mapping[Api, int]
     needed: timedelta
     most: int | None
+    prices: Prices | None = None
+    cost: Decimal | None = None
 
 
 def forecast(settings: Settings, estimate: Estimate, max_rate: Rate | None, most: int | None) -> Forecast:
@@ -86,4 +95,22 @@ def forecast(settings: Settings, estimate: Estimate, max_rate: Rate | None, most
     steps = {rule.id: tuple(api for api, _ in steps_of(rule)) for rule in settings.rules.rules}
     # Of which rules a limit takes how many is not known before: each its share.
     calls = {api: -(-count * starts // estimate.starts) for api, count in estimate.calls(steps).items()}
-    return Forecast(estimate, starts, calls, time_needed(calls, settings.rates, max_rate), most)
+    needed = time_needed(calls, settings.rates, max_rate)
+    return Forecast(estimate, starts, calls, needed, most, settings.prices, _cost(settings, estimate, starts, calls))
+
+
+def _cost(settings: Settings, estimate: Estimate, starts: int, calls: Mapping[Api, int]) -> Decimal | None:
+    prices = settings.prices
+    if prices is None:
+        return None
+    of_starts = add_costs(
+        *(
+            # As with the calls: each rule its share of a limit.
+            prices.of_starts(
+                rule, workflow_of(settings.rules, rule), -(-tally.total.starts * starts // estimate.starts)
+            )
+            for rule, tally in estimate.rules.items()
+            if estimate.starts
+        )
+    )
+    return add_costs(of_starts, prices.of_calls(calls), prices.of_listing(estimate.list_requests))
