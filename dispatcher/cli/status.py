@@ -1,13 +1,16 @@
 """`status`: now, from the ledger: what waits and why, what is held or paused, what the listings saw."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dispatcher.cli.failing import EXAMPLE, OPTION, alarms, parse_conditions
 from dispatcher.cli.invocation import invocation
 from dispatcher.cli.ledgers import now, reading
-from dispatcher.cli.output import Format, brief_time, print_document, print_line, print_table
+from dispatcher.cli.output import Format, brief_time, print_document, print_line, print_table, say
+from dispatcher.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,20 +19,34 @@ if TYPE_CHECKING:
     from dispatcher.service.documents.status import Status
 
 
-def status(ctx: typer.Context) -> None:
+def status(
+    ctx: typer.Context,
+    *,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(OPTION, metavar="CONDITIONS", help=f"Exit with 1 while one is true: {EXAMPLE}."),
+    ] = None,
+) -> None:
     """Show what waits, what failed, and why.
 
-    From the ledger: the daemon need not run.
+    From the ledger: the daemon need not run. `failed` looks back a day; failed=7d a week.
     """
+    conditions = () if fail_if is None else parse_conditions(fail_if)
     from dispatcher.service.documents.status import read_status, status_json  # noqa: PLC0415 - SQLAlchemy
 
     asked = invocation(ctx)
     with reading(asked.settings()) as ledger, ledger.read() as tx:
         found = read_status(tx, now())
+        raised = alarms(tx, found, conditions)
     if asked.output is Format.TABLE:
         _print(found)
     else:
-        print_document(status_json(found), asked.output)
+        failing = {} if fail_if is None else {"failing": [asdict(each) for each in raised]}
+        print_document({**status_json(found), **failing}, asked.output)
+    for each in raised:
+        say(f"{each.condition}: {each.detail}")
+    if raised:
+        raise typer.Exit(int(ExitCode.OBJECTS_FAILED))
 
 
 # -- tables ---------------------------------------------------------------------------------------

@@ -115,6 +115,16 @@ def sending(tx: Connection) -> int:
     return tx.scalar(select(func.count()).select_from(dispatches).where(in_state(DispatchState.SENDING))) or 0
 
 
+def failed_since(tx: Connection, since: datetime) -> int:
+    """Return how many tasks ended badly since a time."""
+    table = dispatches.c
+    finished_at = func.coalesce(table.task_finished_at, table.updated_at)
+    # A task's end is written after it: the index over updates finds it.
+    lately = in_state(DispatchState.STARTED, DispatchState.SKIPPED) & (table.updated_at >= since)
+    badly = table.task_status.in_(("Failed", "Canceled")) & (finished_at >= since)
+    return tx.scalar(select(func.count()).select_from(dispatches).where(lately & badly)) or 0
+
+
 def by_open_state(tx: Connection) -> Mapping[DispatchState, int]:
     """Return how many rows wait, are being sent, are uncertain or dead; each by its index."""
     count = select(func.count()).select_from(dispatches)

@@ -85,6 +85,7 @@ HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
     "prune": (lambda tx, now: pruning.prune(tx, now, now=now), "ix_dispatches_finished"),
     "jobs": (lambda tx, _now: list(joining.by_job_id(tx, ["j1", "j2"])), "ix_dispatches_job"),
     "dead": (lambda tx, _now: counting.dead_codes(tx), "ix_dispatches_dead"),
+    "failed lately": (counting.failed_since, "ix_dispatches_finished"),
     "sightings": (lambda tx, now: sightings.due(tx, now, limit=9), "ix_sightings_due"),
     "sightings of keys": (lambda tx, _now: sightings.waits_for(tx, "b", ["k"]), "sqlite_autoindex_sightings_1"),
     "quarantine": (
