@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
+import structlog
 from starlette.responses import Response
 
 from dispatcher.errors import (
@@ -104,3 +105,9 @@ def status_of(error: DispatcherError) -> HTTPStatus:
             return HTTPStatus.BAD_GATEWAY
         case _:
             return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def defect(request: Request, error: Exception) -> tuple[str, str]:
+    """Log an error that is a defect of ours; return the message and the hint for whoever asked."""
+    structlog.get_logger().error("page.failed", path=request.url.path[:200], exc_info=error)
+    return "this is a defect of oss-dispatcher", "its log tells more; please report it"

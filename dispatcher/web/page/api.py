@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.routing import Route
 
 from dispatcher.errors import DispatcherError, MissingError, UsageError
 from dispatcher.web.page.access import DeniedError
-from dispatcher.web.page.answering import encoded, first, json_response, query_of, said_yes, status_of
+from dispatcher.web.page.answering import defect, encoded, first, json_response, query_of, said_yes, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dispatcher.web.page.desk import Changes, Looks, Page, Query
     from dispatcher.web.page.working import Working
 
+View: TypeAlias = "Callable[[Request], Response]"
+"""A view in a thread of its own; it may raise DispatcherError or DeniedError."""
 PREFIX = "/api/v1"
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
@@ -40,7 +42,7 @@ class Api:
     def routes(self) -> Sequence[BaseRoute]:
         """Return the routes, the last of which answers for all that is not there."""
         looks = self._looks
-        documents: dict[str, Callable[[], object]] = {
+        documents: dict[str, Callable[[], Json]] = {
             "overview": looks.overview,
             "status": looks.status,
             "sources": looks.sources,
@@ -102,10 +104,10 @@ class Api:
 
     # -- both -------------------------------------------------------------------------------------------------
 
-    def _get(self, view: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    def _get(self, view: View) -> Callable[[Request], Awaitable[Response]]:
         return self._answer(view, changes=False)
 
-    def _post(self, view: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    def _post(self, view: View) -> Callable[[Request], Awaitable[Response]]:
         return self._answer(view, changes=True)
 
     def _answer(
@@ -122,6 +124,8 @@ class Api:
                 return _error(error.status, error.message, error.hint, headers)
             except DispatcherError as error:
                 return _error(status_of(error), error.message, error.hint)
+            except Exception as error:  # noqa: BLE001 - the top of a request: logged once, and told
+                return _error(HTTPStatus.INTERNAL_SERVER_ERROR, *defect(request, error))
 
         return answer
 

@@ -5,10 +5,11 @@ Everything is a document of the contract. Queries are parameters by name, in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dispatcher.core.documents import Record
 
 Query: TypeAlias = "Mapping[str, Sequence[str]]"
