@@ -71,7 +71,7 @@ class Measures:
 
 def measure(tx: Connection, now: datetime) -> Measures:
     """Read everything. Costs about 0.3 s for each million dispatches."""
-    states, tasks = _dispatches(tx)
+    states, tasks = dispatch_counts(tx)
     return Measures(
         revision=revision_of(tx) or "",
         dispatches=states,
@@ -95,7 +95,8 @@ def measure(tx: Connection, now: datetime) -> Measures:
     )
 
 
-def _dispatches(tx: Connection) -> tuple[Counter[tuple[str, DispatchState]], Counter[tuple[str, str]]]:
+def dispatch_counts(tx: Connection) -> tuple[Counter[tuple[str, DispatchState]], Counter[tuple[str, str]]]:
+    """Return all rows ever by (rule, state), and by (rule, status of the task)."""
     states: Counter[tuple[str, DispatchState]] = Counter()
     tasks: Counter[tuple[str, str]] = Counter()
     for table, count in ((dispatches.c, func.count()), (pruned_dispatches.c, func.sum(pruned_dispatches.c.objects))):
@@ -108,15 +109,32 @@ def _dispatches(tx: Connection) -> tuple[Counter[tuple[str, DispatchState]], Cou
 
 
 def _oldest_waiting(tx: Connection) -> dict[str, datetime]:
-    table = dispatches.c
-    waiting = select(table.rule_id, func.min(table.first_seen_at).label("at")).group_by(table.rule_id, table.lane)
-    # Not grouped: that would tempt the planner away from the index of these few.
-    uncertain = select(table.rule_id, table.first_seen_at.label("at"))
     oldest: dict[str, datetime] = {}
-    for query in (
-        waiting.where(in_state(DispatchState.PENDING), table.lane != Lane.BACKFILL),
-        uncertain.where(in_state(DispatchState.UNCERTAIN), table.lane != Lane.BACKFILL),
-    ):
-        for rule, at in tx.execute(query):
+    for found in (oldest_pending(tx), oldest_uncertain(tx)):
+        for rule, at in found.items():
             oldest[rule] = min(at, oldest.get(rule, at))
+    return oldest
+
+
+def oldest_pending(tx: Connection) -> dict[str, datetime]:
+    """Return when the live row of each rule that waits longest to be called was first seen."""
+    table = dispatches.c
+    rows = tx.execute(
+        select(table.rule_id, func.min(table.first_seen_at))
+        .where(in_state(DispatchState.PENDING), table.lane != Lane.BACKFILL)
+        .group_by(table.rule_id)
+    )
+    return {rule: at for rule, at in rows}  # noqa: C416 - rows are not pairs to the type checker
+
+
+def oldest_uncertain(tx: Connection) -> dict[str, datetime]:
+    """Return when the live row of each rule that is uncertain for longest was first seen."""
+    table = dispatches.c
+    # Not grouped by the database: that would tempt it away from the index of these few.
+    rows = tx.execute(
+        select(table.rule_id, table.first_seen_at).where(in_state(DispatchState.UNCERTAIN), table.lane != Lane.BACKFILL)
+    )
+    oldest: dict[str, datetime] = {}
+    for rule, at in rows:
+        oldest[rule] = min(at, oldest.get(rule, at))
     return oldest

@@ -19,6 +19,7 @@ from dispatcher.ledger import (
     counting,
     following,
     joining,
+    measuring,
     pruning,
     quarantine,
     recording,
@@ -128,6 +129,9 @@ HOT: dict[str, tuple[Callable[[Connection, datetime], object], str]] = {
     "failures": (lambda tx, _now: viewing.failures(tx), "ix_dispatches_dead"),
     "failed tasks": (viewing.failed_tasks, "ix_dispatches_finished"),
     "states": (lambda tx, _now: viewing.states_by_rule(tx), "COVERING INDEX ix_dispatches_counted"),
+    "counted": (lambda tx, _now: measuring.dispatch_counts(tx), "ix_dispatches_counted"),
+    "oldest pending": (lambda tx, _now: measuring.oldest_pending(tx), "ix_dispatches_pending"),
+    "oldest uncertain": (lambda tx, _now: measuring.oldest_uncertain(tx), "ix_dispatches_uncertain"),
     "cancelled": (backfills.skip_cancelled, "ix_dispatches_backfill_state"),
 }
 
