@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dispatcher.core.observations import unmetered
 from dispatcher.core.settings import StoreApi
 from dispatcher.ledger import announcing, rulesets
 from dispatcher.ledger.rulesets import RuleFacts
 from dispatcher.ledger.snapshots import LedgerSnapshots
 from dispatcher.service.behind import BehindGate
+from dispatcher.service.board import Board, both
 from dispatcher.service.counting import rows_only
 from dispatcher.service.daemon import Daemon
 from dispatcher.service.deciding import Deciding
@@ -64,7 +64,8 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
     id without saying so. Nothing is listed or called yet.
     """
     health = Health()
-    meter: Meter = metrics or unmetered
+    board = Board(clock)
+    meter: Meter = board if metrics is None else both(board, metrics)
     incarnation = ledger.become_sender(clock(), yields=yields)
     if incarnation.recovered:
         get_logger().warning(
@@ -127,7 +128,11 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
         meter=meter,
         health=health,
     )
-    daemon.listener = make_listener(settings, intake, clock, daemon.fail, metrics)
+    # Imported here: the page's desk opens what this module puts together.
+    from dispatcher.service.desk.opening import page_of  # noqa: PLC0415 - as above
+
+    page = page_of(daemon, board, clock, shadow=shadow)
+    daemon.listener = make_listener(settings, intake, clock, daemon.fail, metrics, page)
     return daemon
 
 

@@ -14,8 +14,10 @@ from dispatcher.service.receiving import BodyReceiver
 from dispatcher.targets.alibaba import keys_of_alibaba
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
+
+    from starlette.routing import BaseRoute
 
     from dispatcher.core.observations import Meter
     from dispatcher.core.settings import Credentials, Settings, SourceSettings
@@ -84,8 +86,9 @@ def make_listener(
     clock: Callable[[], datetime],
     failed: Callable[[BaseException], None],
     metrics: Metrics | None = None,
+    page: Sequence[BaseRoute] = (),
 ) -> Listener:
-    """Return the listeners: the operator's, and where webhooks are configured the public one."""
+    """Return the listeners: the operator's, with its page, and where webhooks are configured the public one."""
     # Imported here: `backfill` puts a dispatcher together too, and listens to nobody.
     from dispatcher.web.health import health_routes  # noqa: PLC0415 - Starlette: as above
     from dispatcher.web.metrics import metrics_route  # noqa: PLC0415 - as above
@@ -95,7 +98,7 @@ def make_listener(
 
     http, serve = settings.http, partial(WebServer, failed=failed)
     operator = operator_app(
-        [*health_routes(intake.health), *([] if metrics is None else [metrics_route(metrics.render)])], clock
+        [*health_routes(intake.health), *([] if metrics is None else [metrics_route(metrics.render)]), *page], clock
     )
     hooks = [source for source in settings.sources if isinstance(source, WebhookSettings)]
     if not hooks:

@@ -56,12 +56,17 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True)
 class Changing:
-    """Changes. Thread-safe. `changed` is called after each change: who looks shall see it, who sends shall know."""
+    """Changes. Thread-safe. `configured` returns the settings of now. `changed` is called after each change: who looks shall see it, who sends shall know."""
 
-    settings: Settings
+    configured: Callable[[], Settings]
     ledger: Ledger
     clock: Callable[[], datetime]
     changed: Callable[[], None]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of now."""
+        return self.configured()
 
     # -- dispatches -----------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from dispatcher.core.rules import RuleSet
     from dispatcher.core.settings import Settings
     from dispatcher.errors import DispatcherError
     from dispatcher.ledger.engine import Ledger
@@ -62,9 +63,9 @@ class Page:
 
 @dataclass
 class Looking:
-    """Shows. Thread-safe. `failures` tells what sources and listings fail with now, by name."""
+    """Shows. Thread-safe. `configured` returns the settings of now. `failures` tells what sources and listings fail with now, by name."""
 
-    settings: Settings
+    configured: Callable[[], Settings]
     ledger: Ledger
     clock: Callable[[], datetime]
     health: Health
@@ -77,7 +78,7 @@ class Looking:
     _rules: Remembered[tuple[Record, ...]] = field(init=False)
     _backfills: Remembered[tuple[Record, ...]] = field(init=False)
     _failures: Remembered[Record] = field(init=False)
-    _overlaps: dict[str, list[Record]] | None = field(default=None, init=False)
+    _overlaps: tuple[RuleSet, dict[str, list[Record]]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._overview = Remembered(self._find_overview)
@@ -86,6 +87,11 @@ class Looking:
         self._rules = Remembered(self._find_rules)
         self._backfills = Remembered(self._find_backfills)
         self._failures = Remembered(self._find_failures)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of now."""
+        return self.configured()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -211,17 +217,18 @@ class Looking:
         return tuple({**each, "overlaps": overlaps.get(str(each["rule"]), [])} for each in records)
 
     def _overlapping(self) -> dict[str, list[Record]]:
-        """Return, for each rule, the others that some object starts too. Found once: rules stand."""
-        if self._overlaps is None:
+        """Return, for each rule, the others that some object starts too. Found once for each set of rules."""
+        rules = self.settings.rules
+        if self._overlaps is None or self._overlaps[0] is not rules:
             found: dict[str, list[Record]] = {}
-            for count, each in enumerate(find_overlaps(self.settings.rules)):
+            for count, each in enumerate(find_overlaps(rules)):
                 if isinstance(each, Unexamined) or count == _MOST_OVERLAPS:
                     break
                 witness = object_url(each.narrow.input.bucket, each.key)
                 for one, other in ((each.wide, each.narrow), (each.narrow, each.wide)):
                     found.setdefault(one.id, []).append({"rule": other.id, "witness": witness})
-            self._overlaps = found
-        return self._overlaps
+            self._overlaps = (rules, found)
+        return self._overlaps[1]
 
     def _find_backfills(self) -> tuple[Record, ...]:
         at = self.clock()
