@@ -80,11 +80,12 @@ def _open(
             assert_never(source)
 
 
-def make_listener(
+def make_listener(  # noqa: PLR0913 - what is served, by name
     settings: Settings,
     intake: Intake,
     clock: Callable[[], datetime],
     failed: Callable[[BaseException], None],
+    *,
     metrics: Metrics | None = None,
     page: Sequence[BaseRoute] = (),
 ) -> Listener:

@@ -56,7 +56,10 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True)
 class Changing:
-    """Changes. Thread-safe. `configured` returns the settings of now. `changed` is called after each change: who looks shall see it, who sends shall know."""
+    """Changes. Thread-safe. `configured` returns the settings of now.
+
+    `changed` is called after each change: who looks shall see it, who sends shall know.
+    """
 
     configured: Callable[[], Settings]
     ledger: Ledger

@@ -63,7 +63,10 @@ class Page:
 
 @dataclass
 class Looking:
-    """Shows. Thread-safe. `configured` returns the settings of now. `failures` tells what sources and listings fail with now, by name."""
+    """Shows. Thread-safe. `configured` returns the settings of now.
+
+    `failures` tells what sources and listings fail with now, by name.
+    """
 
     configured: Callable[[], Settings]
     ledger: Ledger
