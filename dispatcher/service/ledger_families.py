@@ -93,11 +93,13 @@ def _dispatches(settings: Settings, found: Measures, at: datetime) -> Iterator[M
 
 
 def _trouble(settings: Settings, found: Measures) -> Iterator[Metric]:
+    missed = dict.fromkeys(settings.rules.buckets(), 0)
+    missed |= {bucket: each.found_by_listing_only for bucket, each in found.missed.items()}
     yield _counter(
         "found_by_listing_only",
         "Objects of which no notification came within ten minutes.",
         ("bucket",),
-        (((bucket,), missed.found_by_listing_only) for bucket, missed in found.missed.items()),
+        (((bucket,), count) for bucket, count in missed.items()),
     )
     yield _counter(
         "foreign_starts", "Starts on inputs under a rule that are not ours.", (), [((), found.foreign_starts)]
