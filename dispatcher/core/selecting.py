@@ -28,6 +28,11 @@ class Picked:
     objects: tuple[tuple[str, str], ...] = field(default=())
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text has the form of a dispatch id."""
+    return _ID.fullmatch(text) is not None
+
+
 def pick(which: Iterable[str] | None, names: Names) -> Picked:
     """Tell dispatch ids (also as `<id>.<attempt>`, as UserData carries them) from object URLs.
 
@@ -39,7 +44,7 @@ def pick(which: Iterable[str] | None, names: Names) -> Picked:
         token = parse_attempt_token(text)
         if token is not None:
             ids.append(token[0])
-        elif _ID.fullmatch(text):
+        elif is_id(text):
             ids.append(text)
         else:
             objects.append(parse_object(text, names))

@@ -15,6 +15,7 @@ from dispatcher.config import dump_effective, effective
 from dispatcher.core.documents import Json, Record, rfc3339
 from dispatcher.core.location import object_url, parse_object
 from dispatcher.core.overlaps import Unexamined, find_overlaps
+from dispatcher.core.selecting import is_id
 from dispatcher.errors import MissingError, UsageError
 from dispatcher.ledger import backfills, browse, holds, quarantine, viewing
 from dispatcher.ledger.browse import Selector
@@ -150,12 +151,12 @@ class Looking:
         """Return what `dispatches show` prints, with its story and why it has not started. Raises MissingError."""
         now = self.clock()
         with self._reading() as tx:
-            detail = browse.show(tx, dispatch_id, now)
-            if detail is None:
-                raise MissingError(
-                    f"the ledger has no dispatch {dispatch_id[:40]}", hint="ids are 26 letters and digits, without dots"
-                )
+            detail = browse.show(tx, dispatch_id, now) if is_id(dispatch_id) else None
             held = holds.held(tx)
+        if detail is None:
+            raise MissingError(
+                f"the ledger has no dispatch {dispatch_id[:40]}", hint="ids are 26 letters and digits, without dots"
+            )
         why = None if detail.view is None else why_not_started(detail.view, held.get(detail.view.rule))
         story: list[Json] = [{"at": rfc3339(at), "text": text} for at, text in story_of(detail)]
         return {**detail_json(detail), "why": why, "story": story}
