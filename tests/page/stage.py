@@ -116,6 +116,18 @@ class Stage:
         filling = Filling(self.settings, self.ledger, self.at - timedelta(minutes=20))
         filling.record(*DEAD)
         refused = Rejected("InvalidParameter.Input", "the input file is not supported", "REQ-DEAD")
+        filling.send([(refused, Bury(StateReason.REJECTED))] * len(DEAD))
+        filling.record("incoming/lost-answer.mp4")
+        filling.send([(Uncertain("read time-out"), Probe(self.at + timedelta(hours=1)))])
+        filling.at = self.at - timedelta(minutes=2)
+        filling.record(*HOSTILE)
+        self._beside()
+
+    def _work(self, half_hour: int) -> None:
+        at = self.at - timedelta(days=1) + timedelta(minutes=30 * half_hour + 5)
+        keys = [f"incoming/day/{half_hour:02}-{number}.mp4" for number in range(2 + half_hour % 5)]
+        filling = Filling(self.settings, self.ledger, at)
+        filling.record(*keys)
         tasks = [f"task-{half_hour}-{place}" for place, _ in enumerate(keys)]
         filling.send([(Started(task, f"REQ-{half_hour}"), Complete(task)) for task in tasks])
         failed = half_hour in {13, 31}
