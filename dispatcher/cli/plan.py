@@ -13,6 +13,8 @@ import typer
 
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.output import Format, Json, brief_time, print_document, print_line, print_table, rfc3339
+from dispatcher.cli.tallies import size_text
+from dispatcher.core.pricing import money_text
 from dispatcher.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -119,7 +121,12 @@ def _json(made: "Plan", command: str | None) -> dict[str, object]:
         "problems_lost": check_json(made.lost)["problems"],
         "backfill": None
         if command is None
-        else {"command": command, "calls": {api.value: count for api, count in made.calls().items()}},
+        else {
+            "command": command,
+            "calls": {api.value: count for api, count in made.calls().items()},
+            "currency": None if made.prices is None else made.prices.currency,
+            "cost": None if (cost := made.cost()) is None else money_text(cost),
+        },
     }
 
 
@@ -186,17 +193,7 @@ def _row(pair: "RulePair", figures: "RuleFigures", about: str) -> tuple[object, 
 
 
 def _amount(amount: "Amount", about: str) -> str:
-    return f"{about}{amount.objects} ({about}{_size(amount.bytes)})" if amount.objects else "0"
-
-
-def _size(count: int) -> str:
-    """Return bytes as people read them."""
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
-        if size < 1024:  # noqa: PLR2004 - bytes in a KiB
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    return f"{about}{amount.objects} ({about}{size_text(amount.bytes)})" if amount.objects else "0"
 
 
 def _examples(made: "Plan") -> Iterator[str]:
@@ -263,4 +260,8 @@ def _backfill(made: "Plan", command: str | None, about: str) -> Iterator[str]:
         return
     calls = ", ".join(f"{about}{count} {api.value}" for api, count in made.calls().items())
     yield f"a backfill would make {calls}:"
+    if made.prices is not None:
+        cost = made.cost()
+        shown = "no price for all of it" if cost is None else f"{about}{money_text(cost)} {made.prices.currency}"
+        yield f"  it would cost {shown}"
     yield f"  {command}"

@@ -19,20 +19,24 @@ from dispatcher.core.planning import (
     pair_rules,
     silent_renames,
 )
+from dispatcher.core.pricing import add_costs
 from dispatcher.core.problems import Problem, Severity
 from dispatcher.ledger import planning
 from dispatcher.ledger.recording import known_ids
 from dispatcher.service import sampling
 from dispatcher.service.checking import check
+from dispatcher.service.reporting import started_workflow
 from dispatcher.service.sampling import Basis, Look
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
     from dispatcher.core.calls import Api
     from dispatcher.core.events import ObjectEvent
+    from dispatcher.core.pricing import Prices
     from dispatcher.core.rules import Rule
     from dispatcher.core.settings import BucketSettings, Settings
     from dispatcher.ledger.engine import Ledger
@@ -55,13 +59,17 @@ class Part:
 
 @dataclass
 class Plan:
-    """What was found. `known_from` is the ledger's file, None if there is none: then nothing counts as dispatched."""
+    """What was found. `known_from` is the ledger's file, None if there is none: then nothing counts as dispatched.
+
+    `prices` are those of the changed configuration.
+    """
 
     pairs: tuple[RulePair, ...]
     figures: dict[str, RuleFigures]
     gained: list[Problem]
     lost: list[Problem]
     known_from: str | None
+    prices: Prices | None = None
     parts: list[Part] = field(default_factory=list)
 
     @property
@@ -82,6 +90,16 @@ class Plan:
                 for api in calls_of(pair.after.action):
                     calls[api] += self.figures[pair.id].startable.objects
         return calls
+
+    def cost(self) -> Decimal | None:
+        """Return what that backfill would cost; None without prices, or if something of it has none."""
+        if self.prices is None:
+            return None
+        starts = (
+            self.prices.of_starts(pair.id, started_workflow(pair.after), self.figures[pair.id].startable.objects)
+            for pair in self.to_backfill
+        )
+        return add_costs(*starts, self.prices.of_calls(self.calls()))
 
 
 @dataclass
@@ -107,6 +125,7 @@ class Planner:
             gained=only_in(now, then, pairs),
             lost=only_in(then, now, pairs),
             known_from=None if self.ledger is None else str(self.ledger.path),
+            prices=self.after.prices,
         )
         wishes = self._wishes(pairs)
         for bucket, root in self._roots():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dispatcher.core.account import By
     from dispatcher.core.pricing import Prices
-    from dispatcher.core.rules import RuleSet
+    from dispatcher.core.rules import Rule, RuleSet
     from dispatcher.ledger.accounting import Group, Span
 
 
@@ -85,9 +85,8 @@ def make_report(tx: Connection, rules: RuleSet, prices: Prices | None, span: Spa
     )
 
 
-def workflow_of(rules: RuleSet, rule_id: str) -> str | None:
-    """Return the workflow that a configured rule starts, None if it is no rule of a workflow or is gone."""
-    rule = rules.by_id.get(rule_id)
+def started_workflow(rule: Rule | None) -> str | None:
+    """Return the workflow that a rule starts, None if it starts none or is gone."""
     return rule.action.workflow_id if rule is not None and isinstance(rule.action, WorkflowAction) else None
 
 
@@ -95,7 +94,7 @@ def _cost(rules: RuleSet, prices: Prices | None, group: Group, entry: Entry) -> 
     if prices is None:
         return None
     starts = entry.states[DispatchState.STARTED]
-    of_starts = prices.of_starts(group.rule_id, workflow_of(rules, group.rule_id), starts)
+    of_starts = prices.of_starts(group.rule_id, started_workflow(rules.by_id.get(group.rule_id)), starts)
     return add_costs(of_starts, prices.of_calls(entry.calls))
 
 

@@ -13,7 +13,6 @@ from dispatcher.service.assembly import assemble
 from dispatcher.service.checking import check
 from dispatcher.service.daemon import utc_now
 from dispatcher.service.logs import get_logger
-from dispatcher.service.metrics import Metrics
 from dispatcher.service.notifying import manager_of_process
 from dispatcher.service.once import run_once
 from dispatcher.service.placing import place_problems
@@ -22,6 +21,7 @@ from dispatcher.service.stopping import Stop, say_unchanged
 if TYPE_CHECKING:
     from dispatcher.core.settings import Settings
     from dispatcher.errors import ExitCode
+    from dispatcher.service.metrics import Metrics
 
 
 def run(settings: Settings, *, once: bool, shadow: bool) -> ExitCode:
@@ -37,12 +37,18 @@ def run(settings: Settings, *, once: bool, shadow: bool) -> ExitCode:
         ledger = Ledger.open(settings.ledger.url)
     try:
         with manager.extending("waiting for the right to send"):
-            metrics = None if once else Metrics(settings, ledger, utc_now)
+            metrics = None if once else _make_metrics(settings, ledger)
             daemon = assemble(settings, ledger, utc_now, stop.event, shadow=shadow, metrics=metrics)
         daemon.manager = manager
         return run_once(daemon) if once else daemon.run_until_stopped()
     finally:
         ledger.close()
+
+
+def _make_metrics(settings: Settings, ledger: Ledger) -> Metrics:
+    from dispatcher.service.metrics import Metrics  # noqa: PLC0415 - its library: not for one pass
+
+    return Metrics(settings, ledger, utc_now)
 
 
 def tell_problems(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.estimates import Estimate, RuleTally, time_needed
 from dispatcher.core.pricing import add_costs
 from dispatcher.ledger import recording
-from dispatcher.service.reporting import workflow_of
+from dispatcher.service.reporting import started_workflow
 from dispatcher.service.routes import steps_of
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _cost(settings: Settings, estimate: Estimate, starts: int, calls: Mapping[Ap
         *(
             # As with the calls: each rule its share of a limit.
             prices.of_starts(
-                rule, workflow_of(settings.rules, rule), -(-tally.total.starts * starts // estimate.starts)
+                rule, started_workflow(settings.rules.by_id[rule]), -(-tally.total.starts * starts // estimate.starts)
             )
             for rule, tally in estimate.rules.items()
             if estimate.starts
