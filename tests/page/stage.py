@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from dispatcher.config import load
 from dispatcher.core.backfilling import BackfillKind, Pace
+from dispatcher.core.dispatch import StateReason
 from dispatcher.core.events import decode_key
 from dispatcher.core.observations import Granted, Sighted, SourceAnswered, SourceFailed
-from dispatcher.core.outcomes import Complete, Rejected, Started
+from dispatcher.core.outcomes import Bury, Complete, Probe, Rejected, Started, Uncertain
 from dispatcher.core.ratelimit import Rate
 from dispatcher.core.scope import Scope, scope_text
 from dispatcher.core.settings import Secret
@@ -98,7 +99,7 @@ class Stage:
             lambda: self.settings, self.ledger, lambda: self.at, self.health, self.board, lambda: self.failures
         )
         changing = Changing(lambda: self.settings, self.ledger, lambda: self.at, lambda: self._changed(looking))
-        return operator_app(page_routes(http, looking, changing, lambda: self.at), lambda: self.at)
+        return operator_app(page_routes(http, looking, changing, lambda: self.at), lambda: datetime.now(UTC))
 
     def _changed(self, looking: Looking) -> None:
         looking.forget()
