@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, assert_never
 
-from sqlalchemy import BigInteger, and_, func, literal, select, true, type_coerce
+from sqlalchemy import BigInteger, and_, func, literal_column, select, true, type_coerce
 
 from dispatcher.core.account import By
 from dispatcher.core.calls import Api
@@ -37,7 +37,7 @@ _FIRST_DAY = date(1970, 1, 1)
 @dataclass(frozen=True, slots=True)
 class Group:
     """What counts together. `label`: the day (ISO 8601, UTC) on which rows were first seen, or their extension
-    (lower-case, `none` for names without a dot); empty where the account is told by the rule alone.
+    (lower-case, `none` for names without a dot); the rule again where the account is told by the rule alone.
     """
 
     rule_id: str
@@ -164,8 +164,10 @@ def listed(tx: Connection, span: Span) -> Iterator[tuple[str, date, int]]:
         yield row.bucket, row.day, row.requests
 
 
-_API = func.coalesce(attempts.c.api, Api.START_WORKFLOW.value).label("api")
-_DAY_MICROSECONDS = 86_400_000_000
+# Constants are written out: PostgreSQL takes two parameters of one value for two expressions, and groups by neither.
+_AGAIN = dispatches.c.run != literal_column("''")
+_API = func.coalesce(attempts.c.api, literal_column(f"'{Api.START_WORKFLOW.value}'")).label("api")
+_DAY_MICROSECONDS: ColumnElement[int] = literal_column("86400000000", BigInteger)
 
 
 def _rows(tx: Connection, span: Span, by: By) -> Iterator[tuple[str, str, bool, str, str | None, int, int]]:
@@ -174,13 +176,13 @@ def _rows(tx: Connection, span: Span, by: By) -> Iterator[tuple[str, str, bool, 
     rows = select(
         table.rule_id,
         _label(by),
-        table.run != "",
+        _AGAIN,
         table.state,
         table.task_status,
-        *((literal(1), table.size) if by is By.EXTENSION else (func.count(), func.sum(table.size))),
+        *((literal_column("1"), table.size) if by is By.EXTENSION else (func.count(), func.sum(table.size))),
     ).where(span.times())
     if by is not By.EXTENSION:
-        rows = rows.group_by(table.rule_id, _label(by), table.run != "", table.state, table.task_status)
+        rows = rows.group_by(table.rule_id, _label(by), _AGAIN, table.state, table.task_status)
     for rule, raw, *rest in tx.execute(rows.execution_options(yield_per=_CHUNK)):
         yield rule, _text(by, raw), *rest
     objects, size = func.sum(old.objects), func.sum(old.bytes)
@@ -222,7 +224,7 @@ def _never_left() -> ColumnElement[bool]:
 def _label(by: By) -> ColumnElement[Any]:
     match by:
         case By.RULE:
-            return literal("")
+            return dispatches.c.rule_id
         case By.DAY:
             return (type_coerce(dispatches.c.first_seen_at, BigInteger) // _DAY_MICROSECONDS).label("day")
         case By.EXTENSION:
@@ -234,7 +236,8 @@ def _label(by: By) -> ColumnElement[Any]:
 def _pruned_label(table: ReadOnlyColumnCollection[str, Any], by: By) -> ColumnElement[Any]:
     match by:
         case By.RULE:
-            return literal("")
+            rule: ColumnElement[Any] = table.rule_id
+            return rule
         case By.DAY:
             day: ColumnElement[Any] = table.day
             return day
@@ -248,7 +251,7 @@ def _pruned_label(table: ReadOnlyColumnCollection[str, Any], by: By) -> ColumnEl
 def _text(by: By, raw: Any) -> str:  # noqa: ANN401 - a column's value, by what was asked
     match by:
         case By.RULE:
-            return ""
+            return str(raw)
         case By.DAY:
             return (_FIRST_DAY + timedelta(days=int(raw))).isoformat()
         case By.EXTENSION:

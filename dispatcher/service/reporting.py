@@ -65,7 +65,7 @@ def make_report(tx: Connection, rules: RuleSet, prices: Prices | None, span: Spa
     total = Line("total")
     account = accounting.account(tx, span, by)
     for group, entry in sorted(account.items(), key=lambda item: (item[0].label, item[0].rule_id)):
-        name = group.label or group.rule_id
+        name = group.label
         cost = _cost(rules, prices, group, entry)
         for line in (lines[name], total):
             _add(line, entry, cost)

@@ -27,7 +27,7 @@ from dispatcher.sources.objects import SOURCE
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dispatcher.core.inventory import InventoryFile
@@ -128,6 +128,11 @@ class Inventory:
                 hint="name the manifest.json of a CSV inventory of OSS or S3",
             ) from error
         return cls(shelf, manifest)
+
+    @property
+    def list_requests(self) -> Mapping[str, int]:
+        """None: files are fetched, and no bucket is listed."""
+        return {}
 
     def pages(self, stop: threading.Event) -> Iterator[Sequence[ObjectEvent]]:
         """Yield its objects, some at a time; nothing more once `stop` is set.

@@ -69,7 +69,7 @@ def test_pruning_changes_no_account(worked: Desk, by: By) -> None:
 
 def test_what_is_counted(worked: Desk) -> None:
     [(group, entry)] = account(worked, By.RULE).items()
-    assert group == Group("r", "")
+    assert group == Group("r", "r")
     assert (entry.rows, entry.bytes, entry.again) == (4, 28, 1)
     assert entry.states == {DispatchState.STARTED: 2, DispatchState.SKIPPED: 2}
     assert entry.tasks == {"Succeed": 1, "Failed": 1}

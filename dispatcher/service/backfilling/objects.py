@@ -33,6 +33,11 @@ class Objects(Protocol):
         """The requests that were answered so far: lists of a bucket, or files of an inventory."""
         ...
 
+    @property
+    def list_requests(self) -> Mapping[str, int]:
+        """The LIST requests that were answered so far, by bucket."""
+        ...
+
     def pages(self, stop: threading.Event) -> Iterator[Sequence[ObjectEvent]]:
         """Yield objects, some at a time. Raises DispatcherError when the store refuses or fails."""
         ...
@@ -47,6 +52,10 @@ class ListedObjects:
     @property
     def requests(self) -> int:
         return sum(listing.requests for listing in self.listings)
+
+    @property
+    def list_requests(self) -> Mapping[str, int]:
+        return {listing.bucket.name: listing.requests for listing in self.listings}
 
     def pages(self, stop: threading.Event) -> Iterator[Sequence[ObjectEvent]]:
         for listing in self.listings:

@@ -6,13 +6,15 @@ recorded is known then, and nothing is recorded twice.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from dispatcher import crashpoints
-from dispatcher.ledger import backfills, recording
+from dispatcher.errors import LedgerError
+from dispatcher.ledger import accounting, backfills, recording
 from dispatcher.ledger.backfills import Seen
 from dispatcher.ledger.writing import BATCH
 
@@ -50,6 +52,15 @@ class Recorder:
 
     def record(self, objects: Objects, stop: threading.Event) -> LookEnd:
         """Look at everything once. Raises DispatcherError, and remembers then why the look broke off."""
+        try:
+            return self._look(objects, stop)
+        finally:
+            # What ended the look is told, not that its requests could not be counted.
+            with suppress(LedgerError), self.ledger.write() as tx:
+                for bucket, requests in objects.list_requests.items():
+                    accounting.note_list_requests(tx, bucket, requests, self.clock())
+
+    def _look(self, objects: Objects, stop: threading.Event) -> LookEnd:
         with self.ledger.write() as tx:
             full = backfills.get(tx, self.number).left == 0
             if not full:
