@@ -10,6 +10,7 @@ from dispatcher.config import load
 from dispatcher.core.backfilling import BackfillKind, Pace
 from dispatcher.core.dispatch import StateReason
 from dispatcher.core.events import decode_key
+from dispatcher.core.health import Condition
 from dispatcher.core.observations import Granted, Sighted, SourceAnswered, SourceFailed
 from dispatcher.core.outcomes import Bury, Complete, Probe, Rejected, Started, Uncertain
 from dispatcher.core.ratelimit import Rate
@@ -174,4 +175,6 @@ class Stage:
         )
         self.health.started()
         self.health.proven()
-        self.health.summary = "watching my-media; 3 rules; 4 waiting"
+        failure = self.failures["oss-events"]
+        self.health.notes = (Condition("source_failed", f"oss-events: {failure.message}", failure.hint),)
+        self.health.summary = "watching my-media; 3 rules; 16 waiting; 1 uncertain; 6 dead; last pass 12s ago"

@@ -69,7 +69,7 @@ def test_the_vendored_htmx_is_the_published_file() -> None:
 
 def test_the_overview_says_how_it_is_going(client: TestClient) -> None:
     text = client.get("/").text
-    assert "Healthy" in text
+    assert "Works, with notes" in text
     assert "watching my-media; 3 rules" in text
     assert "the queue oss-events refuses these credentials" in text
     assert text.count("<rect") > 20
