@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from dispatcher.config import fields as kinds  # noqa: TC001 - pydantic reads the annotations
+from dispatcher.config.callback_models import CallbacksModel  # noqa: TC001 - as above
 from dispatcher.config.editing_models import EditingModel  # noqa: TC001 - as above
 from dispatcher.config.imm_models import ImmModel  # noqa: TC001 - as above
 from dispatcher.config.source_models import AnySource, HttpModel
@@ -139,3 +140,4 @@ class ConfigModel(StrictModel):
     uncertain: UncertainModel = Field(default_factory=UncertainModel)
     ledger: LedgerModel = Field(default_factory=LedgerModel)
     http: HttpModel = Field(default_factory=HttpModel)
+    callbacks: CallbacksModel | None = None

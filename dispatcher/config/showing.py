@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from ruamel.yaml import YAML
 
 from dispatcher.config.showing_imm import imm_statements, shown_imm
-from dispatcher.config.showing_sources import Json, shown_credentials, shown_source
+from dispatcher.config.showing_sources import MASK, Json, shown_credentials, shown_source
 from dispatcher.core.needs import apis_needed
 from dispatcher.core.parameters import masked
 from dispatcher.core.quantities import format_duration, format_monthly, format_rate
@@ -18,7 +18,7 @@ from dispatcher.core.settings import SmqSettings
 
 if TYPE_CHECKING:
     from dispatcher.core.rules import Action, Existing, Rule
-    from dispatcher.core.settings import BucketSettings, HttpSettings, PollSettings, Settings
+    from dispatcher.core.settings import BucketSettings, CallbackSettings, HttpSettings, PollSettings, Settings
 
 _QUEUE_ACTIONS = (
     "mns:ReceiveMessage",
@@ -61,6 +61,7 @@ def effective(settings: Settings) -> Json:
         },
         "ledger": {"url": settings.ledger.url, "keep": format_duration(settings.ledger.keep)},
         "http": {"listen": str(settings.http.listen), **_public(settings.http)},
+        **_callbacks(settings.callbacks),
     }
     return {name: _escaped(value) for name, value in shown.items()}
 
@@ -123,6 +124,12 @@ def _poll(poll: PollSettings | None) -> Json:
         return {"type": "poll", "every": "never"}
     every = "auto" if poll.every is None else format_duration(poll.every)
     return {"type": "poll", "every": every, "requests": format_monthly(poll.requests_per_month)}
+
+
+def _callbacks(callbacks: CallbackSettings | None) -> Json:
+    if callbacks is None:
+        return {}
+    return {"callbacks": {"url": callbacks.url, **({} if callbacks.auth_key is None else {"auth_key": MASK})}}
 
 
 def _public(http: HttpSettings) -> Json:

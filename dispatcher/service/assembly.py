@@ -93,7 +93,7 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
         upkeep=Upkeep(settings, ledger, tasks, jobs, hints, sweeper, clock, stop),
         stop=stop,
     )
-    daemon.listener = make_listener(settings, intake, clock, daemon.fail)
+    daemon.listener = make_listener(settings, intake, hints, clock, daemon.fail)
     return daemon
 
 

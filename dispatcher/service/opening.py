@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import Credentials, Settings, SourceSettings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
-    from dispatcher.ports import Source
+    from dispatcher.ports import HintTaker, Source
     from dispatcher.service.intake import Intake
     from dispatcher.web.server import WebServer
     from dispatcher.web.webhooks import Webhooks
@@ -84,16 +84,20 @@ def _open(source: SourceSettings, settings: Settings, ledger: Ledger, registered
 
 
 def make_listener(
-    settings: Settings, intake: Intake, clock: Callable[[], datetime], failed: Callable[[BaseException], None]
+    settings: Settings,
+    intake: Intake,
+    hint: HintTaker,
+    clock: Callable[[], datetime],
+    failed: Callable[[BaseException], None],
 ) -> Listener | None:
-    """Return the public listener, None where no webhook is configured."""
+    """Return the public listener, None where neither webhooks nor callbacks are configured."""
     hooks = [source for source in settings.sources if isinstance(source, WebhookSettings)]
-    if not hooks:
+    if not hooks and settings.callbacks is None:
         return None
     from dispatcher.web.server import WebServer  # noqa: PLC0415 - uvicorn: only with a webhook
     from dispatcher.web.webhooks import Webhooks  # noqa: PLC0415 - Starlette: as above
 
-    webhooks = Webhooks(hooks, BodyReceiver(intake), clock)
+    webhooks = Webhooks(hooks, BodyReceiver(intake), clock, callbacks=settings.callbacks, hint=hint)
     return Listener(WebServer(webhooks.app, settings.http.public, failed=failed), webhooks)
 
 
