@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from dispatcher import __version__
 from dispatcher.cli import backfill, batches, configuration, database, dispatches, events, jobs, quarantine, rules
 from dispatcher.cli.checking import check
+from dispatcher.cli.comparing import compare
 from dispatcher.cli.demo import demo
 from dispatcher.cli.explaining import explain
 from dispatcher.cli.globals import to_the_front
@@ -106,7 +107,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
 
 
-for command in (run, check, explain, plan, status, simulator, demo):
+for command in (run, check, explain, plan, compare, status, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(backfill.app, name="backfill")
