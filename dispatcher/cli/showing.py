@@ -114,7 +114,9 @@ def timeline(detail: DispatchDetail) -> Iterator[str]:
         yield f"  {brief_time(at)}  {text}"
     for task_id in detail.double_starts:
         yield f"  started twice: task {task_id} is a second one"
-    yield f"  now: {state_text(view)}{_due(view)}"
+    # A call that was not made has no outcome to tell why.
+    why = f": {view.last_error.message}" if view.last_error is not None and not detail.attempts else ""
+    yield f"  now: {state_text(view)}{_due(view)}{why}"
 
 
 def state_text(view: DispatchView) -> str:

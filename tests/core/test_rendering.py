@@ -14,7 +14,7 @@ from dispatcher.core.extensions import ANY
 from dispatcher.core.location import Location
 from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
 from dispatcher.core.rules import Rule, WorkflowAction
-from dispatcher.core.templates import PLACEHOLDERS, TemplateError, parse_template
+from dispatcher.core.templates import PLACEHOLDERS, ObjectFields, TemplateError, parse_template
 
 ENDPOINT = Endpoint("cn-x", "https://ice.cn-x.aliyuncs.com")
 ID = "abzujfgdcb5axrvqdg6paxmse4"
@@ -115,3 +115,14 @@ def test_every_key_gives_valid_json_that_keeps_its_bytes(raw: bytes) -> None:
         rendered.task_input.encode()
         assert encode_key(json.loads(rendered.user_data)["k"]) == raw
         assert encode_key(json.loads(rendered.task_input)["Media"]) == b"oss://b/" + raw or raw.startswith(b"/")
+
+
+@given(
+    st.text(min_size=1, max_size=30).filter(lambda key: not key.startswith("/")),
+    st.lists(st.sampled_from(["{key}", "{url}", "{bucket}", "{rule}", "{stem}", "{{", "}}", "/", "x"]), max_size=8),
+)
+def test_what_is_bound_early_renders_to_the_same_text(key: str, pieces: list[str]) -> None:
+    fields = ObjectFields("b", key, "e", 7, "r", ID)
+    template = parse_template("".join(pieces))
+    bound = template.bound("b", "r")
+    assert (bound if isinstance(bound, str) else bound.render(fields)) == template.render(fields)
