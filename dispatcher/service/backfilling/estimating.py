@@ -71,7 +71,7 @@ class Estimating:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a backfill would do: at most `most` of the estimated starts, their calls, and how long these take at least."""
+    """What a backfill would do: at most `most` of the estimated starts, their calls, and how long these take."""
 
     estimate: Estimate
     starts: int

@@ -178,10 +178,10 @@ class Running:
         now = self.clock()
         with self.ledger.read() as tx:
             backfill = backfills.get(tx, self.number)
+            if backfill.state in (BackfillState.PAUSED, BackfillState.CANCELLED):
+                return End.STOPPED
             if not backfills.has_unfinished(tx, self.number):
                 return End.DONE
-            if backfill.state is not BackfillState.RUNNING:
-                return End.STOPPED
             if backfill.expired(now):
                 return End.EXPIRED
             blocked: End | None = None
