@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,13 +17,17 @@ from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_c
 from dispatcher.core.rules import Rule, WorkflowAction
 from dispatcher.core.templates import PLACEHOLDERS, ObjectFields, TemplateError, parse_template
 
+if TYPE_CHECKING:
+    from dispatcher.core.calls import Call
+    from dispatcher.core.unsendable import Unsendable
+
 ENDPOINT = Endpoint("cn-x", "https://ice.cn-x.aliyuncs.com")
 ID = "abzujfgdcb5axrvqdg6paxmse4"
 
 
 def call(
     key: str, user_data: dict[str, object] | None = None, media_url: str = "oss://{bucket}/{key}"
-) -> WorkflowCall | UserDataTooLong:
+) -> Call | Unsendable:
     rule = Rule(
         "rule-id", "rule name", Location("b", ""), ANY, WorkflowAction("w", media_url, user_data=user_data or {})
     )
