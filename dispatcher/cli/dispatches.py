@@ -77,7 +77,7 @@ _COLUMNS = ("id", "rule", "object", "state", "task", "attempts", "seen", "next",
 
 
 def _row(view: "DispatchView") -> tuple[object, ...]:
-    from dispatcher.cli.showing import state_text  # noqa: PLC0415
+    from dispatcher.cli.timeline import state_text  # noqa: PLC0415
 
     error = view.last_error
     return (
@@ -97,7 +97,8 @@ def _row(view: "DispatchView") -> tuple[object, ...]:
 @takes_selection
 def show(ctx: typer.Context, selection: Selection) -> None:
     """Show what happened to each: seen, matched, called, answered, and how the task ended."""
-    from dispatcher.cli.showing import detail_json, timeline  # noqa: PLC0415
+    from dispatcher.cli.showing import detail_json  # noqa: PLC0415
+    from dispatcher.cli.timeline import timeline  # noqa: PLC0415
     from dispatcher.ledger import browse  # noqa: PLC0415 - SQLAlchemy
 
     asked = invocation(ctx)

@@ -9,7 +9,8 @@ import typer
 from dispatcher.cli.invocation import invocation
 from dispatcher.cli.ledgers import now
 from dispatcher.cli.output import Format, Json, Record, brief_time, print_document, print_line, print_table, rfc3339
-from dispatcher.cli.showing import dispatch_json, state_text
+from dispatcher.cli.showing import dispatch_json
+from dispatcher.cli.timeline import state_text
 from dispatcher.core.calls import EditingCall, api_of
 from dispatcher.core.rules import Reason
 
