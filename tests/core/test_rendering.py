@@ -13,9 +13,10 @@ from dispatcher.core.calls import Endpoint, WorkflowCall
 from dispatcher.core.events import decode_key, encode_key
 from dispatcher.core.extensions import ANY
 from dispatcher.core.location import Location
-from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
+from dispatcher.core.rendering import render_call
 from dispatcher.core.rules import Rule, WorkflowAction
 from dispatcher.core.templates import PLACEHOLDERS, ObjectFields, TemplateError, parse_template
+from dispatcher.core.unsendable import USER_DATA_LIMIT, UserDataTooLong
 
 if TYPE_CHECKING:
     from dispatcher.core.calls import Call
