@@ -29,15 +29,20 @@ class Moment:
 
 
 def moments(detail: DispatchDetail) -> list[Moment]:
-    """Return what happened to a dispatch, in order of time; nothing of one whose detail was pruned."""
+    """Return what happened to a dispatch, in order; nothing of one whose detail was pruned.
+
+    Calls and what was learned of them are ordered by our clock. A task's own times are the service's, whose
+    clock is another and counts whole seconds: they come after what started it.
+    """
     view = detail.view
     if view is None:
         return []
-    found = [*_beginning(view), *_calls(detail), *(_ended(each) for each in detail.outcomes), *_task(view)]
+    called = [*_calls(detail), *(_ended(each) for each in detail.outcomes)]
+    # Stable: of one moment, what the ledger wrote first comes first.
+    found = [*_beginning(view), *sorted(called, key=lambda moment: moment.at), *_task(view)]
     if view.state is DispatchState.SKIPPED:
         found.append(Moment(view.updated_at, "skipped", f"skipped: {view.reason}"))
-    # Stable: of one moment, what the ledger wrote first comes first.
-    return sorted(found, key=lambda moment: moment.at)
+    return found
 
 
 def timeline(detail: DispatchDetail) -> Iterator[str]:
@@ -105,9 +110,10 @@ def _ended(outcome: OutcomeView) -> Moment:
     facts = (outcome.code, outcome.message, outcome.task_id and f"task {outcome.task_id}")
     said = ", ".join(each for each in facts if each)
     request = f" (RequestId {outcome.request_id})" if outcome.request_id else ""
-    told_by = "" if outcome.evidence == "call" else f", told by {outcome.evidence}"
+    called = outcome.evidence == "call"
+    told_by = "" if called else f", told by {outcome.evidence}"
     text = f"attempt {outcome.attempt}: {outcome.kind}{': ' if said else ''}{said}{request}{told_by}"
-    return Moment(outcome.ended_at, outcome.kind, text, outcome.attempt)
+    return Moment(outcome.ended_at if called else outcome.recorded_at, outcome.kind, text, outcome.attempt)
 
 
 def _task(view: DispatchView) -> Iterator[Moment]:

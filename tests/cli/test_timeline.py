@@ -142,3 +142,15 @@ def test_of_a_pruned_dispatch_the_fact_is_told() -> None:
         f"{ID}: started, task t1; its detail was pruned (ledger.keep), the fact stays",
     ]
     assert (detail_json(pruned)["timeline"], detail_json(pruned)["pruned"]) == ([], True)
+
+
+def test_what_a_sweep_found_comes_when_it_was_found_and_the_task_after_it() -> None:
+    """The service's clock may be behind ours."""
+    found = OutcomeView(1, "started", None, None, None, "j1", "sweep", at(-3), at(5))
+    story = detail([sent(1, JOB)], [ended(1, "uncertain"), found], task_id="j1", task_finished_at=at(-2))
+    assert [(each.event, each.at) for each in moments(story)][3:] == [
+        ("sent", at(1)),
+        ("uncertain", at(1.5)),
+        ("started", at(5)),
+        ("task_finished", at(-2)),
+    ]
