@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from dispatcher.core.dispatch import dispatch_id
+from dispatcher.core.outcomes import Started
 from dispatcher.core.rules import InputType, WorkflowAction
 from dispatcher.errors import CredentialsError, ServiceUnavailableError
 from dispatcher.ledger import notices
@@ -183,3 +184,20 @@ def test_a_task_of_a_media_asset_may_be_that_of_a_rule_that_registers(scene: Sce
     scene.tasks.pages["wf"] = [[task]]
     scene.settings = make_settings(make_rule(action=WorkflowAction("wf", input_type=input_type)))
     assert gate(scene).is_open() is (input_type is InputType.OSS)
+
+
+def test_a_worker_claims_nothing_while_the_gate_is_shut(scene: Scene) -> None:
+    [waiting] = scene.record("in/a.mp4")
+    scene.tasks.pages["wf"] = [[service_task("t1", dispatch=STRANGER, key="in/lost.mp4")]]
+    worker = scene.worker(gate=gate(scene))
+    assert worker.step() > timedelta()
+    assert worker.idle(timedelta(minutes=1))  # nobody need wait for it
+    assert scene.row(waiting).state == "pending"
+    scene.tasks.pages[""] = []
+    scene.target.expect("in/a.mp4", Started("t2"))
+    scene.clock.later(minutes=1)
+    worker.step()
+    assert not worker.idle(timedelta(minutes=1))
+    worker._collect(scene.settings.call_timeout)
+    worker.step()
+    assert scene.row(waiting).state == "started"
