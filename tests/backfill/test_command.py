@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,7 +73,7 @@ def test_killed_anywhere_it_is_continued_by_running_it_again(yard: Yard, place: 
     assert yard.states() == {"started": 24}
 
 
-def test_a_daemon_that_starts_takes_over_and_one_that_stops_is_replaced(yard: Yard) -> None:
+def test_a_daemon_that_starts_takes_the_sending_over(yard: Yard) -> None:
     yard.fill(*KEYS)
     run = yard.backfill("--yes", "--max-rate", "3/s")
     yard.wait_until(lambda: bool(yard.simulator.calls()), "some are started")
@@ -94,3 +95,19 @@ def test_cancelling_ends_the_command_and_skips_the_rest(yard: Yard) -> None:
     states = yard.states()
     assert set(states) == {"started", "skipped"}
     assert states["started"] == sum(yard.accepted().values())
+
+
+class TestRunningTasks:
+    """Tasks that take their time."""
+
+    @pytest.fixture
+    def task_duration(self) -> timedelta:
+        return timedelta(milliseconds=600)
+
+    def test_no_more_of_them_run_than_it_may_have(self, yard: Yard, task_duration: timedelta) -> None:
+        yard.fill(*(f"in/{number}.mp4" for number in range(7)))
+        assert yard.backfill("--yes", "--max-running", "3").ended() == 0
+        starts = [entry.at for entry in yard.simulator.calls()]
+        assert len(starts) == 7
+        at_once = [sum(at <= other < at + task_duration for other in starts) for at in starts]
+        assert max(at_once) <= 3
