@@ -54,7 +54,10 @@ def why_no_row(rule: Rule, revision: int | None, first_revision: int | None) -> 
         age = "before the first start" if revision == BASELINE_REVISION else "before this rule"
         if rule.existing.dispatch:
             return f"it was there {age}; existing: says to start such objects, at the next complete listing"
-        return f"it was there {age}, and such objects do not start by themselves (existing: ignore)"
+        return (
+            f"it was there {age}, and such objects do not start by themselves (existing: ignore);"
+            " oss-dispatcher backfill starts them"
+        )
     return "a listing saw it when the rule did not match it: its input or filters were changed since"
 
 
