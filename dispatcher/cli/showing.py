@@ -47,6 +47,7 @@ def dispatch_json(view: DispatchView) -> dict[str, Json]:
         "vod_media_id": view.vod_media_id,
         "project_id": view.project_id,
         "input_media_id": view.input_media_id,
+        "backfill": view.backfill,
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from dispatcher.cli.backfill_showing import backfill_json, shown_state
 from dispatcher.cli.invocation import invocation
 from dispatcher.cli.ledgers import now, reading
 from dispatcher.cli.output import Format, Json, brief_time, print_document, print_line, print_table, rfc3339
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dispatcher.core.dispatch import DispatchState
     from dispatcher.core.outcomes import TargetHealth
     from dispatcher.ledger.announcing import Missed
+    from dispatcher.ledger.backfills import Backfill, RowCounts
     from dispatcher.ledger.budgeting import Budget
     from dispatcher.ledger.counting import OldestWaiting, StateCount
     from dispatcher.ledger.following import DoubleStart, ForeignStart
@@ -47,6 +49,7 @@ class Status:
     paused: "Mapping[str, TargetHealth]"
     holds: "Mapping[str, Hold]"
     budgets: "Mapping[str, Budget]"
+    backfills: "Sequence[tuple[Backfill, RowCounts]]"
     roots: "Sequence[RootStatistics]"
     foreign: "Sequence[ForeignStart]"
     foreign_count: int
@@ -71,6 +74,7 @@ def status(ctx: typer.Context) -> None:
 def _read(tx: "Connection", at: datetime) -> Status:
     from dispatcher.ledger import (  # noqa: PLC0415 - SQLAlchemy
         announcing,
+        backfills,
         budgeting,
         counting,
         following,
@@ -96,6 +100,7 @@ def _read(tx: "Connection", at: datetime) -> Status:
         paused={target: each for target, each in rates.healths(tx).items() if each.paused_since is not None},
         holds=holds.held(tx),
         budgets=budgeting.budgets_today(tx, at),
+        backfills=[(each, backfills.counts(tx, each.number)) for each in backfills.active(tx)],
         roots=snapshots.statistics(tx),
         foreign=following.foreign(tx, limit=SHOWN_STARTS),
         foreign_count=counting.foreign_count(tx),
@@ -167,6 +172,7 @@ def _json(found: Status) -> dict[str, Json]:
             {"rule": rule, "limit": each.limit, "used": each.used, "released": each.released, "left": each.left}
             for rule, each in found.budgets.items()
         ],
+        "backfills": [backfill_json(each, counts, found.at) for each, counts in found.backfills],
         "sources": [_root_json(each) for each in found.roots],
         "foreign_starts": {"count": found.foreign_count, "last": [_foreign_json(each) for each in found.foreign]},
         "double_starts": {
@@ -243,6 +249,11 @@ def _print(found: Status) -> None:
     _print_if("held rules (rules resume RULE)", ["rule", "reason", "since", "what was seen"], held)
     used = [(rule, each.used, each.limit, each.released) for rule, each in found.budgets.items() if each.used]
     _print_if("budgets today (UTC)", ["rule", "used", "limit", "released"], used)
+    going_on = [
+        (each.number, each.name, shown_state(each, counts, found.at), counts.unfinished)
+        for each, counts in found.backfills
+    ]
+    _print_if("backfills (backfill list)", ["number", "name", "state", "rows left"], going_on)
     _print_if("listings", ["bucket", "root", "listed", "last complete pass", "suspect"], map(_root_row, found.roots))
     foreign = [(each.rule_id, f"{each.bucket}/{each.key}", each.task_id, each.workflow_id) for each in found.foreign]
     _print_if("last foreign starts: set Trigger mode to Manual", ["rule", "object", "task", "workflow"], foreign)

@@ -57,6 +57,8 @@ def test_ctrl_c_pauses_and_resume_goes_on(yard: Yard) -> None:
     assert 0 < accepted < 24
     left = yard.command("-o", "json", "dispatches", "list", "--state", "pending").stdout
     assert {(row["reason"], row["next_at"]) for row in json.loads(left)} == {("PAUSED", None)}
+    [told] = json.loads(yard.command("-o", "json", "status").stdout)["backfills"]
+    assert (told["state"], told["unfinished"]) == ("paused", 24 - accepted)
     resumed = yard.backfill("resume", str(summary["backfill"]), "--max-rate", "200/s")
     assert resumed.ended() == 0
     assert yard.accepted() == STARTS

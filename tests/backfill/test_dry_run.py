@@ -106,6 +106,8 @@ def test_list_and_pause_by_name(yard: Yard, shell: Shell) -> None:
     for verb in ("pause", "resume", "cancel"):
         assert shell("backfill", verb, "other").code == 2
     assert "is done" in shell("backfill", "resume", "1").err
+    assert shell("status", "-o", "json").data["backfills"] == []
+    assert {row["backfill"] for row in shell("dispatches", "list", "-o", "json").data} == {1}
 
 
 def test_an_inventory_starts_what_is_really_there(yard: Yard, shell: Shell) -> None:

@@ -137,6 +137,7 @@ class Running:
             self.sending.end()
         with self.ledger.write() as tx:
             backfills.end_finished(tx, self.clock())
+            backfills.skip_cancelled(tx, self.clock())  # a call that came back unsent since it was cancelled
         last = self._progress()
         self.reporter.show(last)
         return Ended(why, last)
