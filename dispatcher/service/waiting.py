@@ -69,6 +69,8 @@ def _uncertain(row: DispatchView) -> str:
             f"a call may have arrived{because}, no task of it was found, and on_uncertain: hold leaves it to you:"
             " dispatches retry, skip or probe"
         )
+    if row.repeat_at is not None:
+        return f"a call may have arrived{because}: the same request goes again under its token, which makes it one job"
     return f"a call may have arrived{because}: it is looked for among the service's tasks"
 
 
