@@ -15,6 +15,7 @@ import http.client
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -73,7 +74,7 @@ class Memory:
 
 
 def main(objects: int, kills: int) -> None:
-    """Fill a bucket, back it fill, kill it, count."""
+    """Fill a bucket, run the backfill, kill it now and then, count."""
     settings = SimulatorSettings(
         access_key_id=KEY_ID,
         access_key_secret=Secret(KEY_SECRET),
@@ -92,12 +93,15 @@ def main(objects: int, kills: int) -> None:
         fill(server, keys)
         memory = Memory()
         expected = objects + sum(key.startswith("in/part/") for key in keys)
+        cpu = processor_time()
         seconds = backfill(home, simulator, expected, kills, memory)
+        cpu = processor_time() - cpu
         accepted = Counter((json.loads(entry.task_input)["Media"], entry.workflow_id) for entry in simulator.calls())
         twice = sum(count - 1 for count in accepted.values())
         ledger = sum(each.stat().st_size for each in home.glob("oss-dispatcher.db*"))
         print(f"starts: {len(accepted)} of {expected}, started twice: {twice}")
         print(f"backfill: {seconds:.0f} s, {expected / seconds:.0f} starts a second, with {kills} kills")
+        print(f"CPU of the backfill's processes: {cpu / expected * 1e3:.1f} ms a start")
         print(f"memory, MiB: {memory.line()}; most {max(kib for _, _, kib in memory.samples) // 1024}")
         print(f"ledger: {ledger / expected:.0f} bytes a start")
         if len(accepted) != expected or twice:
@@ -149,6 +153,12 @@ def start(home: Path) -> subprocess.Popen[bytes]:
             stdout=out,
             stderr=err,
         )
+
+
+def processor_time() -> float:
+    """Return the processor time of all children that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def resident(pid: int) -> int:
