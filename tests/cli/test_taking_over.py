@@ -11,7 +11,9 @@ import pytest
 
 from dispatcher.config import load
 from dispatcher.core.events import LISTED, ObjectEvent, normalise_etag
+from dispatcher.ledger import notices
 from dispatcher.ledger.engine import Ledger
+from dispatcher.ledger.notices import NoticeCode
 from dispatcher.ports import Batch
 from dispatcher.service.assembly import register
 from dispatcher.service.intake import Intake
@@ -136,3 +138,13 @@ def test_adopted_failures_run_again_by_name(place: Place) -> None:
     assert [each["kind"] for each in place.json("backfill", "list")] == ["rerun"]
     for words in (["--again", "fix-1"], ["--rule", "transcode", "--again", "no such/name"]):
         assert place.run("dispatches", "rerun", *words, "--yes").code == 2
+
+
+def test_status_says_that_the_ledger_is_behind_and_what_helps(place: Place) -> None:
+    place.record([], shadow=True)
+    with closing(Ledger.open(load(place.config, {}).ledger.url)) as ledger, ledger.write() as tx:
+        notices.post(tx, NoticeCode.LEDGER_BEHIND, "task t1 carries an id", datetime.now(UTC))
+    first, second, *_ = place.run("status").out.splitlines()
+    assert first.startswith("ledger_behind since ")
+    assert "db adopt" in second
+    assert [each["code"] for each in place.json("status")["notices"]] == ["ledger_behind"]
