@@ -275,11 +275,13 @@ def run_backfill(asked: Invocation, settings: "Settings", ledger: "Ledger", foun
     from dispatcher.cli.backfill_showing import print_summary  # noqa: PLC0415 - as above
     from dispatcher.service import logs  # noqa: PLC0415 - the services
     from dispatcher.service.backfilling import requesting  # noqa: PLC0415 - as above
+    from dispatcher.service.running import tell_problems  # noqa: PLC0415 - as above
     from dispatcher.service.stopping import Stop  # noqa: PLC0415 - as above
 
     stop = Stop()
     stop.listen()
     logs.configure(verbose=asked.verbose, quiet=not asked.verbose)
+    tell_problems(settings)
     with reporter(quiet=asked.quiet) as shown:
         ended = requesting.run(settings, ledger, found, reporter=shown, clock=now, stop=stop.event)
     print_summary(ended, asked.config, asked.output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -107,8 +106,3 @@ def yard(
             yield yard
         finally:
             yard.close()
-
-
-def still(seconds: float) -> None:
-    """Let some time pass in which something must not happen."""
-    threading.Event().wait(seconds)

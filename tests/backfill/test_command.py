@@ -39,7 +39,7 @@ def test_beside_a_daemon_it_records_and_the_daemon_sends(yard: Yard) -> None:
     yard.wait_until(lambda: bool(yard.log.exists() and yard.log_lines("daemon.ready")), "the daemon is ready")
     run = yard.backfill("--yes")
     assert run.ended() == 0
-    assert "the daemon sends" in run.said
+    assert "this command records" in run.said
     assert yard.accepted() == STARTS
     assert {row.source for row in yard.rows()} == {"backfill"}
 
@@ -81,7 +81,7 @@ def test_a_daemon_that_starts_takes_the_sending_over(yard: Yard) -> None:
     yard.wait_until(lambda: bool(yard.simulator.calls()), "some are started")
     yard.start()
     yard.wait_until(lambda: bool(yard.log.exists() and yard.log_lines("daemon.ready")), "the daemon is ready")
-    yard.wait_until(lambda: "a daemon runs: it sends" in run.said, "the command saw the daemon")
+    yard.wait_until(lambda: "a daemon runs: it sends from now on" in run.said, "the command saw the daemon")
     assert yard.command("backfill", "resume", "1", "--max-rate", "300/s").returncode == 0
     assert run.ended() == 0
     assert yard.accepted() == STARTS

@@ -441,7 +441,7 @@ def test_without_a_daemon_the_command_sends_and_lets_a_daemon_take_over(
     now[0] += 2
     sending_.look()
     assert (sending_.sender, site.scene.ledger.is_sender()) == (Sender.DAEMON, True)
-    assert said[-2:] == ["a daemon starts: it sends from now on", "a daemon runs: it sends"]
+    assert said[-2:] == ["a daemon starts: this command lets it send", "a daemon runs: it sends from now on"]
 
 
 def test_a_daemon_that_stopped_has_time_to_come_back(
