@@ -97,6 +97,7 @@ def backfill(  # noqa: PLR0913 - one parameter for each option
     `backfill resume`, goes on.
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx, ctx.invoked_subcommand)
         return
     asked = invocation(ctx)
     settings = asked.settings()
@@ -113,6 +114,16 @@ def backfill(  # noqa: PLR0913 - one parameter for each option
         return
     if _begun_before(settings, request) or _agreed(asked, request, prepared, yes=yes):
         _begin(asked, settings, request)
+
+
+def _refuse_options(ctx: typer.Context, subcommand: str) -> None:
+    """Refuse options in front of a subcommand: they would mean nothing, and are easily taken to mean something."""
+    given = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]
+    if given:
+        raise UsageError(
+            f"options of `backfill` stand before `{subcommand}`, where they mean nothing",
+            hint=f"write them behind it: oss-dispatcher backfill {subcommand} --help shows which it takes",
+        )
 
 
 def _scope(  # noqa: PLR0913, PLR0917 - as written on the command line

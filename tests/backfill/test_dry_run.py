@@ -90,6 +90,7 @@ def test_without_a_narrowing_option_it_asks(yard: Yard, shell: Shell, monkeypatc
         (["--inventory", "none.json", "--dry-run"], 69, "none.json"),
         (["--inventory", "oss://logs/manifest.json", "--dry-run"], 78, "does not know bucket logs"),
         (["resume", "7"], 69, "ledger"),
+        (["--max-rate", "5/s", "resume", "7"], 2, "before `resume`"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(shell: Shell, words: list[str], code: int, said: str) -> None:
