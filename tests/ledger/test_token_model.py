@@ -96,7 +96,7 @@ def look(desk: Desk, service: Service, dispatch: str, kind: str) -> None:
             absence.settle_absent(tx, dispatch, RetryAt(desk.now, StateReason.BACKOFF), desk.now)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_no_history_makes_two_jobs_of_one_dispatch(desk: Desk, steps: list[tuple[str, int, str]]) -> None:
     (dispatch,) = desk.record(f"in/{next(EXAMPLES)}.mp4")
