@@ -12,7 +12,7 @@ from tests.cli.desk import ETAG, SIZE, STATES, TASK, id_of
 if TYPE_CHECKING:
     from tests.cli.desk import Shell
 
-MORE = ["api", "media_id", "vod_media_id", "project_id", "input_media_id"]
+MORE = ["api", "media_id", "vod_media_id", "project_id", "input_media_id", "backfill"]
 FIELDS = [
     "dispatch_id",
     "rule",
