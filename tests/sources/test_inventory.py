@@ -103,7 +103,11 @@ def test_a_damaged_file_is_told_before_any_of_it_is_used(tmp_path: Path) -> None
             next(Inventory.open(shelf, STOP).pages(STOP))
 
 
-@pytest.mark.parametrize("body", [gzip.compress(ROWS)[:-9], b'"media","k"\n', b'"media","k","x","e"\n'])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(ROWS)[:-9], b'"media","k"\n', b'"media","k","x","e"\n'],
+    ids=["cut off", "too few columns", "no number"],
+)
 def test_a_file_that_is_not_what_the_schema_says_is_refused(tmp_path: Path, body: bytes) -> None:
     with pytest.raises(InventoryError, match="cannot be read"):
         keys(Inventory.open(write(tmp_path, "1.csv.gz", body), STOP))
