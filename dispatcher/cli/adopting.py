@@ -125,7 +125,7 @@ def _print(done: "Adoption", *, foreign: bool, dry_run: bool) -> None:
     from dispatcher.core.location import object_url  # noqa: PLC0415
 
     would = "would be " if dry_run else ""
-    print_line(f"{done.listed} starts listed; {done.elsewhere} of them are none of ours")
+    print_line(f"IMS lists {done.listed} starts, {done.elsewhere} of them under no rule or of another dispatcher")
     print_line(f"with our id: {done.rows} {would}recorded, {done.tombstones} {would}recorded by their id alone,")
     print_line(f"  {done.settled} rows {would}settled, {done.finished} got their final status, {done.known} were known")
     if done.double_starts:

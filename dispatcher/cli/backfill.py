@@ -3,15 +3,14 @@
 import sys
 import threading
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dispatcher.cli.backfill_request import Request, pace_of, scope_of
 from dispatcher.cli.dispatches import confirmed
 from dispatcher.cli.invocation import Invocation, invocation
 from dispatcher.cli.ledgers import now, reading, writing
-from dispatcher.cli.moments import parse_moment, parse_span, parsed
 from dispatcher.cli.output import Format, print_document, print_line, print_records, print_table
 from dispatcher.errors import UsageError
 
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from dispatcher.core.backfilling import Pace
     from dispatcher.core.estimates import Estimate
-    from dispatcher.core.scope import Scope
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.backfills import Backfill
     from dispatcher.ledger.engine import Ledger
@@ -40,23 +37,6 @@ MaxRunning = Annotated[
 For = Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Send for so long, then pause: 8h.")]
 Which = Annotated[str, typer.Argument(metavar="BACKFILL", help="Its number, or its name.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the operator wrote, understood."""
-
-    scope: "Scope"
-    pace: "Pace"
-    most: int | None
-
-    @property
-    def narrow(self) -> bool:
-        return self.scope.narrow or self.most is not None
-
-    def starts(self, estimate: "Estimate") -> int:
-        """Return how many starts it would be."""
-        return estimate.starts if self.most is None else min(self.most, estimate.starts)
 
 
 @app.callback()
@@ -97,12 +77,13 @@ def backfill(  # noqa: PLR0913 - one parameter for each option
     `backfill resume`, goes on.
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx, ctx.invoked_subcommand)
         return
     asked = invocation(ctx)
     settings = asked.settings()
     request = Request(
-        _scope(asked, settings, rule, prefix, since, until, slack, again, inventory),
-        _pace(max_rate, max_running, window),
+        scope_of(asked, settings, rule, prefix, since, until, slack, again, inventory),
+        pace_of(max_rate, max_running, window),
         limit,
     )
     from dispatcher.service.backfilling.requesting import prepare  # noqa: PLC0415 - the services: a second
@@ -115,65 +96,14 @@ def backfill(  # noqa: PLR0913 - one parameter for each option
         _begin(asked, settings, request)
 
 
-def _scope(  # noqa: PLR0913, PLR0917 - as written on the command line
-    asked: Invocation,
-    settings: "Settings",
-    rules: list[str] | None,
-    prefix: str | None,
-    since: str | None,
-    until: str | None,
-    slack: str,
-    again: str | None,
-    inventory: str | None,
-) -> "Scope":
-    from dispatcher.core.location import parse_location  # noqa: PLC0415 - with the rest of the work
-    from dispatcher.core.scope import Period, Scope  # noqa: PLC0415 - as above
-
-    at = now()
-    by_name = {rule.name: rule.id for rule in settings.rules.rules}
-    period = Period(
-        None if since is None else parse_moment(since, "--since", at),
-        None if until is None else parse_moment(until, "--until", at),
-        parse_span(slack, "--slack"),
-    )
-    _echo(asked, period.since, "--since", f", and {slack} before it (--slack)")
-    _echo(asked, period.until, "--until", "")
-    if again is not None and not again.strip():
-        raise UsageError("--again: a run needs a name", hint="write for example --again new-template")
-    return Scope(
-        rules=tuple(dict.fromkeys(by_name.get(each, each) for each in rules or ())),
-        place=None if prefix is None else parse_location(prefix, settings.names).location,
-        period=period,
-        run=again or "",
-        inventory=_inventory_place(inventory),
-    )
-
-
-def _inventory_place(text: str | None) -> str | None:
-    """Return where the manifest is; a relative path is made absolute, so that the backfill can be resumed elsewhere."""
-    from pathlib import Path  # noqa: PLC0415 - only here
-
-    from dispatcher.core.location import is_bare  # noqa: PLC0415 - as above
-
-    return str(Path(text).absolute()) if text is not None and is_bare(text) else text
-
-
-def _echo(asked: Invocation, moment: object, option: str, more: str) -> None:
-    from dispatcher.core.scope import Moment  # noqa: PLC0415 - as above
-
-    if isinstance(moment, Moment):
-        asked.say(f"{option} {moment.text}: {moment.at.astimezone().isoformat(timespec='seconds')}{more}")
-
-
-def _pace(max_rate: str | None, max_running: int | None, window: str | None) -> "Pace":
-    from dispatcher.core.backfilling import Pace  # noqa: PLC0415 - as above
-    from dispatcher.core.quantities import parse_rate  # noqa: PLC0415 - as above
-
-    return Pace(
-        None if max_rate is None else parsed(parse_rate, max_rate, "--max-rate"),
-        max_running,
-        None if window is None else parse_span(window, "--for"),
-    )
+def _refuse_options(ctx: typer.Context, subcommand: str) -> None:
+    """Refuse options in front of a subcommand: they would mean nothing, and are easily taken to mean something."""
+    given = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]
+    if given:
+        raise UsageError(
+            f"options of `backfill` stand before `{subcommand}`, where they mean nothing",
+            hint=f"write them behind it: oss-dispatcher backfill {subcommand} --help shows which it takes",
+        )
 
 
 # -- before it begins ---------------------------------------------------------------------------------
@@ -275,11 +205,13 @@ def run_backfill(asked: Invocation, settings: "Settings", ledger: "Ledger", foun
     from dispatcher.cli.backfill_showing import print_summary  # noqa: PLC0415 - as above
     from dispatcher.service import logs  # noqa: PLC0415 - the services
     from dispatcher.service.backfilling import requesting  # noqa: PLC0415 - as above
+    from dispatcher.service.running import tell_problems  # noqa: PLC0415 - as above
     from dispatcher.service.stopping import Stop  # noqa: PLC0415 - as above
 
     stop = Stop()
     stop.listen()
     logs.configure(verbose=asked.verbose, quiet=not asked.verbose)
+    tell_problems(settings)
     with reporter(quiet=asked.quiet) as shown:
         ended = requesting.run(settings, ledger, found, reporter=shown, clock=now, stop=stop.event)
     print_summary(ended, asked.config, asked.output)
@@ -301,7 +233,7 @@ def resume(  # noqa: PLR0913 - one parameter for each option
 
     asked = invocation(ctx)
     settings = asked.settings()
-    pace = _pace(max_rate, max_running, window)
+    pace = pace_of(max_rate, max_running, window)
     with writing(settings) as ledger:
         with ledger.write() as tx:
             found = requesting.go_on(tx, _one(ledger, which), pace, limit, now())

@@ -101,7 +101,9 @@ def print_summary(ended: Ended, config: Path | None, output: Format) -> None:
 def next_command(ended: Ended, config: Path | None) -> str:
     """Return the command with which an operator goes on."""
     backfill, counts = ended.progress.backfill, ended.progress.counts
-    if backfill.state is BackfillState.PAUSED or counts.unfinished:
+    if backfill.state is BackfillState.CANCELLED:
+        words = ["dispatches", "list", "--source", "backfill", "--state", "skipped"]
+    elif backfill.state is BackfillState.PAUSED or counts.unfinished:
         words = ["backfill", "resume", str(backfill.number)]
     elif counts.of(DispatchState.DEAD):
         words = ["dispatches", "list", "--source", "backfill", "--state", "dead"]

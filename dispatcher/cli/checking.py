@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from dispatcher.core.problems import Problem
 
+_NAMED = 5
+"""Rules that are named in a line; the others are only told to exist."""
+
 
 def check(
     ctx: typer.Context,
@@ -30,11 +33,15 @@ def check(
     Exits with 78 when it is wrong, 77 for credentials or permissions, 69 if something is away.
     """
     from dispatcher.service.checking import check as check_offline  # noqa: PLC0415
-    from dispatcher.service.checking import check_json, is_ok  # noqa: PLC0415
+    from dispatcher.service.checking import check_json, is_ok, registers  # noqa: PLC0415
     from dispatcher.service.placing import place_problems  # noqa: PLC0415
 
     asked = invocation(ctx)
     settings = asked.settings()
+    registering = [rule.id for rule in settings.rules.rules if registers(rule)]
+    if registering:
+        shown = ", ".join(registering[:_NAMED]) + (" and others" if len(registering) > _NAMED else "")
+        asked.say(f"each object is registered as a media asset before its workflow starts: {shown}")
     problems = [*check_offline(settings), *place_problems(settings, os.environ)]
     code = ExitCode.DONE if is_ok(problems) else ExitCode.CONFIG
     if online:

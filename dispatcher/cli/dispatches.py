@@ -78,7 +78,7 @@ _COLUMNS = ("id", "rule", "object", "state", "task", "attempts", "seen", "next",
 
 
 def _row(view: "DispatchView") -> tuple[object, ...]:
-    from dispatcher.service.documents.dispatches import state_text  # noqa: PLC0415
+    from dispatcher.service.documents.timeline import state_text  # noqa: PLC0415
 
     error = view.last_error
     return (
@@ -99,7 +99,8 @@ def _row(view: "DispatchView") -> tuple[object, ...]:
 def show(ctx: typer.Context, selection: Selection) -> None:
     """Show what happened to each: seen, matched, called, answered, and how the task ended."""
     from dispatcher.ledger import browse  # noqa: PLC0415 - SQLAlchemy
-    from dispatcher.service.documents.dispatches import detail_json, timeline  # noqa: PLC0415
+    from dispatcher.service.documents.dispatches import detail_json  # noqa: PLC0415
+    from dispatcher.service.documents.timeline import timeline  # noqa: PLC0415
 
     asked = invocation(ctx)
     _demand_selector(selection, "show")

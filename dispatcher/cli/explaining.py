@@ -10,8 +10,8 @@ from dispatcher.cli.ledgers import now
 from dispatcher.cli.output import Format, brief_time, print_document, print_line, print_table
 from dispatcher.core.calls import api_of
 from dispatcher.core.rules import Reason
-from dispatcher.service.documents.dispatches import state_text
 from dispatcher.service.documents.explaining import explanation_json
+from dispatcher.service.documents.timeline import state_text
 
 if TYPE_CHECKING:
     from dispatcher.core.calls import Call

@@ -17,6 +17,7 @@ from dispatcher import __version__
 from dispatcher.cli import backfill, batches, configuration, database, dispatches, events, jobs, quarantine, rules
 from dispatcher.cli.audit import audit
 from dispatcher.cli.checking import check
+from dispatcher.cli.comparing import compare
 from dispatcher.cli.demo import demo
 from dispatcher.cli.explaining import explain
 from dispatcher.cli.globals import to_the_front
@@ -109,7 +110,7 @@ def root(  # noqa: PLR0913 - one parameter for each shared option
     ctx.obj = Invocation(config=config, output=output, quiet=quiet, verbose=verbose)
 
 
-for command in (run, check, explain, plan, status, audit, tell_account, healthcheck, simulator, demo):
+for command in (run, check, explain, plan, compare, status, audit, tell_account, healthcheck, simulator, demo):
     app.command()(command)
 app.add_typer(dispatches.app, name="dispatches")
 app.add_typer(backfill.app, name="backfill")

@@ -130,7 +130,7 @@ def _json(made: "Plan", command: str | None) -> dict[str, object]:
     }
 
 
-_FIGURES = ("gained", "lost", "unchanged", "dispatched", "startable", "gained_startable", "on_reload")
+_FIGURES = ("gained", "lost", "unchanged", "dispatched", "startable", "gained_startable", "on_restart")
 
 
 def _amount_json(amount: "Amount") -> Json:
@@ -236,12 +236,12 @@ def _problems(word: str, problems: "Sequence[Problem]") -> Iterator[str]:
 
 
 def _reload(made: "Plan", about: str) -> Iterator[str]:
-    wishing = [(pair.id, made.figures[pair.id].on_reload) for pair in made.pairs]
+    wishing = [(pair.id, made.figures[pair.id].on_restart) for pair in made.pairs]
     for rule, amount in wishing:
         if amount.objects:
-            yield f"on reload: rule {rule} wishes for existing objects: {_amount(amount, about)} start by themselves"
+            yield f"on restart: rule {rule} wishes for existing objects: {_amount(amount, about)} start by themselves"
     if not any(amount.objects for _, amount in wishing):
-        yield "on reload: only objects that come after it start; what lies there stays as it is"
+        yield "on restart: only objects that come after it start; what lies there stays as it is"
 
 
 def _actions(made: "Plan") -> Iterator[str]:

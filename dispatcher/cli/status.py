@@ -53,6 +53,7 @@ def status(
 
 
 def _print(found: "Status") -> None:
+    from dispatcher.service.documents.backfills import shown_state  # noqa: PLC0415 - SQLAlchemy
     from dispatcher.service.documents.status import by_state, hint_of  # noqa: PLC0415 - SQLAlchemy
 
     for each in found.notices:
@@ -79,6 +80,11 @@ def _print(found: "Status") -> None:
     _print_if("held rules (rules resume RULE)", ["rule", "reason", "since", "what was seen"], held)
     used = [(rule, each.used, each.limit, each.released) for rule, each in found.budgets.items() if each.used]
     _print_if("budgets today (UTC)", ["rule", "used", "limit", "released"], used)
+    going_on = [
+        (each.number, each.name, shown_state(each, counts, found.at), counts.unfinished)
+        for each, counts in found.backfills
+    ]
+    _print_if("backfills (backfill list)", ["number", "name", "state", "rows left"], going_on)
     _print_if("listings", ["bucket", "root", "listed", "last complete pass", "suspect"], map(_root_row, found.roots))
     foreign = [(each.rule_id, f"{each.bucket}/{each.key}", each.task_id, each.workflow_id) for each in found.foreign]
     _print_if("last foreign starts: set Trigger mode to Manual", ["rule", "object", "task", "workflow"], foreign)

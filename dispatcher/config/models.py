@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic_core.core_schema import no_info_before_validator_function
 
 from dispatcher.config import fields as kinds  # noqa: TC001 - pydantic reads the annotations
+from dispatcher.config.callback_models import CallbacksModel  # noqa: TC001 - as above
 from dispatcher.config.editing_models import EditingModel  # noqa: TC001 - as above
 from dispatcher.config.imm_models import ImmModel  # noqa: TC001 - as above
 from dispatcher.config.price_models import PricesModel  # noqa: TC001 - as above
@@ -141,3 +142,4 @@ class ConfigModel(StrictModel):
     ledger: LedgerModel = Field(default_factory=LedgerModel)
     http: HttpModel = Field(default_factory=HttpModel)
     prices: PricesModel | None = None
+    callbacks: CallbacksModel | None = None

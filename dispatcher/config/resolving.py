@@ -51,8 +51,9 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
     resolved = resolver.rules(rules, places, settled)
     written = validated_sources(root, faults)
     reader = SourceReader(root, file.parent, places.names.buckets, secrets, faults)
-    http = reader.http(frame.http, written)
+    http = reader.http(frame.http, written, callbacks=frame.callbacks is not None)
     poll, sources = reader.poll(written), reader.sources(written, http)
+    callbacks = reader.callbacks(frame.callbacks, http)
     url = resolver.ledger_url(frame.ledger.url, env)
     faults.raise_if_any()
     return Settings(
@@ -72,6 +73,7 @@ def resolve(root: Node, file: FilePath, env: Mapping[str, str], faults: Faults) 
         ledger=LedgerSettings(url, frame.ledger.keep),
         sources=sources,
         http=http,
+        callbacks=callbacks,
         imm=None if frame.imm is None else imm_settings(frame.imm),
         prices=prices_of(frame.prices),
     )

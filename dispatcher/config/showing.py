@@ -19,7 +19,7 @@ from dispatcher.core.settings import SmqSettings
 
 if TYPE_CHECKING:
     from dispatcher.core.rules import Action, Existing, Rule
-    from dispatcher.core.settings import BucketSettings, HttpSettings, PollSettings, Settings
+    from dispatcher.core.settings import BucketSettings, CallbackSettings, HttpSettings, PollSettings, Settings
 
 _QUEUE_ACTIONS = (
     "mns:ReceiveMessage",
@@ -63,6 +63,7 @@ def effective(settings: Settings) -> Json:
         "ledger": {"url": settings.ledger.url, "keep": format_duration(settings.ledger.keep)},
         "http": {"listen": str(settings.http.listen), **_public(settings.http), **_writing(settings.http)},
         **({} if settings.prices is None else {"prices": shown_prices(settings.prices)}),
+        **_callbacks(settings.callbacks),
     }
     return {name: _escaped(value) for name, value in shown.items()}
 
@@ -130,6 +131,12 @@ def _poll(poll: PollSettings | None) -> Json:
 def _writing(http: HttpSettings) -> Json:
     shown: Json = {} if http.token is None else {"token": MASK}
     return shown if not http.hosts else {**shown, "hosts": list(http.hosts)}
+
+
+def _callbacks(callbacks: CallbackSettings | None) -> Json:
+    if callbacks is None:
+        return {}
+    return {"callbacks": {"url": callbacks.url, **({} if callbacks.auth_key is None else {"auth_key": MASK})}}
 
 
 def _public(http: HttpSettings) -> Json:

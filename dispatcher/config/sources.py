@@ -13,6 +13,7 @@ from dispatcher.core.decoding import Acceptance, Format
 from dispatcher.core.settings import (
     Address,
     BearerToken,
+    CallbackSettings,
     EventBridgeToken,
     FolderSettings,
     Hmac,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path as FilePath
 
+    from dispatcher.config.callback_models import CallbacksModel
     from dispatcher.config.document import Node
     from dispatcher.config.problems import Faults, Path
     from dispatcher.config.secrets import SecretReader
@@ -86,17 +88,17 @@ class SourceReader:
                     found.append(self._folder(model, path))
         return tuple(found)
 
-    def http(self, model: HttpModel, written: Mapping[int, SourceModel]) -> HttpSettings:
-        """Return the listeners. Webhooks share one with the operator's pages only on loopback."""
+    def http(self, model: HttpModel, written: Mapping[int, SourceModel], *, callbacks: bool) -> HttpSettings:
+        """Return the listeners. Webhooks and callbacks share one with the operator's pages only on loopback."""
         listen = model.listen or HttpSettings().listen
         public = model.public.listen
-        has_webhooks = any(isinstance(each, WebhookModel) for each in written.values())
+        has_webhooks = callbacks or any(isinstance(each, WebhookModel) for each in written.values())
         if public is None:
             if has_webhooks and not is_loopback(listen):
                 self._fault(
                     ("http", "listen"),
-                    "the status page would be reachable wherever the webhooks are;"
-                    " write public: {listen: host:port} beside it for the webhooks alone",
+                    "the status page would be reachable wherever webhooks and callbacks are;"
+                    " write public: {listen: host:port} beside it for those alone",
                 )
             public = listen if is_loopback(listen) else HttpSettings().public
         elif public == listen and not is_loopback(listen):
@@ -114,6 +116,19 @@ class SourceReader:
             token=token if model.writes is not False else None,
             hosts=tuple(model.hosts),
         )
+
+    def callbacks(self, model: CallbacksModel | None, http: HttpSettings) -> CallbackSettings | None:
+        """Return how callbacks of IMS are taken. Without a key only a loopback listener takes them."""
+        if model is None:
+            return None
+        key = self.secrets.secret(model.auth_key, model.auth_key_file, ("callbacks", "auth_key"))
+        if key is None and not is_loopback(http.public):
+            self._fault(
+                ("callbacks",),
+                f"anybody who reaches {http.public} could post here; write auth_key_file: with the AuthKey that IMS"
+                " signs callbacks with (AuthSwitch on), or listen on 127.0.0.1 only",
+            )
+        return CallbackSettings(model.url, key)
 
     def _smq(self, model: SmqModel, path: Path) -> SmqSettings:
         return SmqSettings(

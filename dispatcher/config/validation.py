@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from dispatcher.config import imm_models, models, source_models
+from dispatcher.config import callback_models, imm_models, models, source_models
 from dispatcher.config.document import Node
 from dispatcher.config.editing_models import EditingModel
 from dispatcher.config.fields import FaultWithinError
@@ -41,10 +41,19 @@ _MODELS: dict[tuple[str, ...], type[BaseModel]] = {
     ("limits",): models.LimitsModel,
     ("uncertain",): models.UncertainModel,
     ("ledger",): models.LedgerModel,
+    ("callbacks",): callback_models.CallbacksModel,
     ("http",): source_models.HttpModel,
     ("http", "public"): source_models.PublicModel,
 }
-_SECRET_KEYS = {"access_key_id", "access_key_secret", "security_token", "token", "hmac_secret", "eventbridge_token"}
+_SECRET_KEYS = {
+    "access_key_id",
+    "access_key_secret",
+    "security_token",
+    "token",
+    "hmac_secret",
+    "eventbridge_token",
+    "auth_key",
+}
 
 
 def keys_of(path: Path) -> tuple[str, ...]:

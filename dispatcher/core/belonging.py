@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import content_identity, dispatch_id
 from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
-from dispatcher.core.tracing import objects_under_rules, reads_asset, token_of
+from dispatcher.core.tracing import input_of, objects_under_rules, reads_asset, token_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 class Start:
     """One start that the service tells of.
 
-    `token` is the dispatch id and the attempt that it carries, None if nothing of our form. `objects` are
-    those under a rule that it may read. `of_a_rule`: by what it reads, or by its template, it may be of one of
-    the rules; a start of another dispatcher in the same account is not.
+    `token` is the dispatch id and the attempt that it carries, None if nothing of our form. `input` is the object
+    that its input names, and `objects` are those under a rule that it may read. `of_a_rule`: by what it reads, or
+    by its template, it may be of one of the rules; a start of another dispatcher in the same account is not.
     """
 
     api: Api
@@ -39,6 +39,7 @@ class Start:
     workflow_id: str
     status: str
     token: tuple[str, int] | None
+    input: tuple[str, str] | None
     objects: tuple[tuple[str, str], ...]
     of_a_rule: bool
     created_at: datetime | None
@@ -56,6 +57,7 @@ def start_of_task(task: ServiceTask, endpoint: Endpoint, rules: RuleSet, names: 
         workflow_id=task.workflow_id,
         status=task.status,
         token=token_of(task.user_data),
+        input=input_of(task.task_input, names),
         objects=objects,
         of_a_rule=bool(objects) or _reads_media_of_a_rule(task, rules),
         created_at=task.created_at,
@@ -72,6 +74,7 @@ def start_of_job(job: EditingJob, endpoint: Endpoint, rules: RuleSet) -> Start:
         workflow_id="",
         status=job.status,
         token=token_of(job.user_data or ""),
+        input=None,
         objects=(),
         of_a_rule=any(_is_made_by(rule.action, job) for rule in rules.rules if isinstance(rule.action, EditingAction)),
         created_at=job.created_at,

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, assert_never
 
 from dispatcher.core.dispatch import dispatch_id
-from dispatcher.core.editing import resolved
 from dispatcher.core.location import object_url, parse_object
 from dispatcher.core.matching import file_name_extension
 from dispatcher.core.problems import Problem, ProblemCode, Severity, bounded
@@ -19,7 +18,7 @@ from dispatcher.core.templates import ObjectFields, render_value
 from dispatcher.errors import LocationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dispatcher.core.location import Names
     from dispatcher.core.rules import Rule, RuleSet
@@ -31,16 +30,20 @@ _ANY_EXTENSIONS = ("mp4", "mov", "mkv")
 Destination = tuple[str, ...]
 """The file that a job writes: (bucket, key) where it is an object that this program could see, else its names."""
 
+Written = tuple["Rule", str, Destination]
+"""A rule, a key that it takes, and the file that its job for that key writes."""
+
 
 def destination_problems(rules: RuleSet, names: Names) -> Iterator[Problem]:
     """Yield the collisions and loops of what editing jobs write; of each kind a bounded number."""
-    yield from bounded(_collisions(rules, names))
-    yield from bounded(_loops(rules, names))
+    written = [(rule, key, file) for rule in rules.rules for key, file in _written_by(rule, rules, names)]
+    yield from bounded(_collisions(written))
+    yield from bounded(_loops(written, rules))
 
 
 def destination(action: EditingAction, fields: ObjectFields, names: Names) -> Destination | None:
     """Return the file that the job of one object writes, None if its configuration does not tell."""
-    output = resolved(action, lambda value: render_value(value, fields)).output_media_config
+    output = {name: render_value(value, fields) for name, value in action.output_media_config.items()}
     match action.output_media_target:
         case OutputMediaTarget.OSS_OBJECT:
             url = output.get("MediaURL")
@@ -65,15 +68,13 @@ def _place(url: str, names: Names) -> Destination | None:
 # -- collisions -----------------------------------------------------------------------------------
 
 
-def _collisions(rules: RuleSet, names: Names) -> Iterator[Problem]:
-    written: dict[Destination, tuple[Rule, str]] = {}
+def _collisions(written: Iterable[Written]) -> Iterator[Problem]:
+    seen: dict[Destination, tuple[Rule, str]] = {}
     told: set[tuple[str, str]] = set()
-    for rule in rules.rules:
-        for key, file in _written_by(rule, rules, names):
-            first = written.setdefault(file, (rule, key))
-            pair = (first[0].id, rule.id)
-            if first == (rule, key) or pair in told:
-                continue
+    for rule, key, file in written:
+        first = seen.setdefault(file, (rule, key))
+        pair = (first[0].id, rule.id)
+        if (first[0].id, first[1]) != (rule.id, key) and pair not in told:
             told.add(pair)
             yield _collision(first, (rule, key), file)
 
@@ -99,16 +100,15 @@ def _shown(file: Destination) -> str:
 # -- loops ----------------------------------------------------------------------------------------
 
 
-def _loops(rules: RuleSet, names: Names) -> Iterator[Problem]:
-    for rule in rules.rules:
-        told: set[str] = set()
-        for key, file in _written_by(rule, rules, names):
-            if len(file) != 2:  # noqa: PLR2004 - bucket and key
-                continue
-            for started in rules.matching(file[0], file[1], None):
-                if started.id not in told:
-                    told.add(started.id)
-                    yield _loop(rule, started, key, (file[0], file[1]))
+def _loops(written: Iterable[Written], rules: RuleSet) -> Iterator[Problem]:
+    told: set[tuple[str, str]] = set()
+    for rule, key, file in written:
+        if len(file) != 2:  # noqa: PLR2004 - bucket and key
+            continue
+        for started in rules.matching(file[0], file[1], None):
+            if (rule.id, started.id) not in told:
+                told.add((rule.id, started.id))
+                yield _loop(rule, started, key, (file[0], file[1]))
 
 
 def _loop(rule: Rule, started: Rule, key: str, file: tuple[str, str]) -> Problem:

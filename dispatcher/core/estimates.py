@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3
 """Keys shown for each rule."""
-LEDGER_BYTES = 1_300
+LEDGER_BYTES = 1_100
 """What one dispatch takes in the ledger until it is pruned: the row, its indexes, its attempt and its outcome.
-Measured with keys of about 40 characters; the key stands in the row and in one index besides."""
-_LEDGER_KEY_BYTES = 40
+Measured with keys of about 35 characters; the key stands in the row and in one index besides."""
+_LEDGER_KEY_BYTES = 35
 _COPIES_OF_KEY = 3
 
 

@@ -143,7 +143,7 @@ class RuleFigures:
     """What was counted of one rule.
 
     `dispatched`: of what it matches now, what the ledger knows. `startable`: the rest, which a backfill would
-    start; `gained_startable` is the part of it that is newly matched. `on_reload`: what the daemon would start by
+    start; `gained_startable` is the part of it that is newly matched. `on_restart`: what the daemon would start by
     itself, since the rule wishes for existing objects.
     """
 
@@ -153,7 +153,7 @@ class RuleFigures:
     dispatched: Amount = field(default_factory=Amount)
     startable: Amount = field(default_factory=Amount)
     gained_startable: Amount = field(default_factory=Amount)
-    on_reload: Amount = field(default_factory=Amount)
+    on_restart: Amount = field(default_factory=Amount)
     gained_examples: list[tuple[str, str]] = field(default_factory=list)
     lost_examples: list[tuple[str, str]] = field(default_factory=list)
 
@@ -180,11 +180,11 @@ class RuleFigures:
         if effect is Effect.GAINED:
             self.gained_startable.add(size)
         if wished:
-            self.on_reload.add(size)
+            self.on_restart.add(size)
 
     def plus(self, other: RuleFigures, factor: float) -> None:
         """Add the figures of a part of the bucket, multiplied where it stands for more than was looked at."""
-        for name in ("gained", "lost", "unchanged", "dispatched", "startable", "gained_startable", "on_reload"):
+        for name in ("gained", "lost", "unchanged", "dispatched", "startable", "gained_startable", "on_restart"):
             mine, more = getattr(self, name), getattr(other, name)
             mine.plus(more, factor)
         for place in other.gained_examples:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from dispatcher.core.rules import Rule
     from dispatcher.core.unsendable import Unsendable
 
-__all__ = ["ID_FIELD", "USER_DATA_LIMIT", "UserDataTooLong", "render_call", "render_user_data"]
-
 ID_FIELD = "DispatchId"
 """The field of UserData that carries our id and attempt; sweeps look for it."""
 _REGISTRATIONS = uuid.UUID("6f6d1a52-2f0e-5d0c-9a39-0b7c7c1a4d11")

@@ -91,8 +91,8 @@ class WorkflowAction:
 class EditingAction:
     """Submit a media producing job (SubmitMediaProducingJob) for the object.
 
-    Exactly one of `template_id`, `project_id` and `timeline` is set. Every string, at any depth, is a
-    template; the names of fields are those of the service's documentation and are not.
+    Exactly one of `template_id`, `project_id` and `timeline` is set. Every text in the JSON values, at any
+    depth, is a template with placeholders; ids, and the names of fields (the service's own), are not.
     """
 
     output_media_config: Mapping[str, object]

@@ -230,6 +230,18 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackSettings:
+    """Completion callbacks of IMS at /callbacks/ims of the public listener.
+
+    `url` is the address as it is registered at IMS: it is part of what the service signs. `auth_key` None:
+    anybody who reaches the listener, which is a loopback one then, may hint at a task.
+    """
+
+    url: str
+    auth_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UncertainSettings:
     """When an unanswered call is looked for, how often, and how many absences are proof."""
 
@@ -269,5 +281,6 @@ class Settings:
     ledger: LedgerSettings
     sources: tuple[SourceSettings, ...] = ()
     http: HttpSettings = HttpSettings()
+    callbacks: CallbackSettings | None = None
     imm: ImmSettings | None = None
     prices: Prices | None = None

@@ -173,24 +173,47 @@ _DAY_MICROSECONDS: ColumnElement[int] = literal_column("86400000000", BigInteger
 def _rows(tx: Connection, span: Span, by: By) -> Iterator[tuple[str, str, bool, str, str | None, int, int]]:
     """Yield (rule, label, of a named run, state, status of the task, rows, bytes) of rows and of pruned ones."""
     table, old = dispatches.c, pruned_dispatches.c
-    rows = select(
-        table.rule_id,
-        _label(by),
-        _AGAIN,
-        table.state,
-        table.task_status,
-        *((literal_column("1"), table.size) if by is By.EXTENSION else (func.count(), func.sum(table.size))),
-    ).where(span.times())
-    if by is not By.EXTENSION:
-        rows = rows.group_by(table.rule_id, _label(by), _AGAIN, table.state, table.task_status)
-    for rule, raw, *rest in tx.execute(rows.execution_options(yield_per=_CHUNK)):
-        yield rule, _text(by, raw), *rest
+    if by is By.EXTENSION:
+        yield from _rows_by_extension(tx, span)
+    else:
+        columns = (table.rule_id, _label(by), _AGAIN, table.state, table.task_status)
+        rows = select(*columns, func.count(), func.sum(table.size)).where(span.times()).group_by(*columns)
+        for rule, raw, again, state, status, count, total in tx.execute(rows):
+            yield rule, _text(by, raw), again, state, status, int(count), int(total)
     objects, size = func.sum(old.objects), func.sum(old.bytes)
     kind = (old.rule_id, _pruned_label(old, by), old.again, old.state, old.task_status)
     for rule, label, again, state, status, count, total in tx.execute(
         select(*kind, objects, size).where(span.days(old.day)).group_by(*kind)
     ):
         yield rule, str(label), again, state, status, int(count), int(total)
+
+
+class _Extensions(dict[tuple[bytes, bytes], str]):
+    """What `shown_extension` returns, by the dot of a name (none: empty) and what is behind it."""
+
+    def __missing__(self, ending: tuple[bytes, bytes]) -> str:
+        dot, behind = ending
+        shown = shown_extension(decode_key(b"name" + dot + behind)) if dot else NONE_WORD
+        if dot and len(behind) <= _LONGEST:  # names of strangers are not remembered
+            self[ending] = shown
+        return shown
+
+
+def _rows_by_extension(tx: Connection, span: Span) -> Iterator[tuple[str, str, bool, str, str | None, int, int]]:
+    """Yield what `_rows` does. Databases have no function for it, so each key is looked at here, once."""
+    table = dispatches.c
+    columns = (table.rule_id, table.key, _AGAIN, table.state, table.task_status, table.size)
+    objects: Counter[tuple[str, str, bool, str, str | None]] = Counter()
+    sizes: Counter[tuple[str, str, bool, str, str | None]] = Counter()
+    extensions = _Extensions()
+    for rule, key, again, state, status, size in tx.execute(
+        select(*columns).where(span.times()).execution_options(yield_per=_CHUNK)
+    ):
+        kind = (rule, extensions[key.rpartition(b"/")[2].rpartition(b".")[1:]], again, state, status)
+        objects[kind] += 1
+        sizes[kind] += size
+    for kind, count in objects.items():
+        yield *kind, count, sizes[kind]
 
 
 def _calls(tx: Connection, span: Span, by: By) -> Iterator[tuple[str, str, str, int]]:

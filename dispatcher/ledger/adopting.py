@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, case, func, or_, select, update
 
 from dispatcher.core.dispatch import DispatchState, id_to_bytes
 from dispatcher.core.events import decode_key, encode_key
@@ -113,12 +113,16 @@ def contents_of(tx: Connection, rule_id: str, places: Iterable[tuple[str, str]])
 
 
 def attach(tx: Connection, dispatch_id: str, each: Adopted) -> None:
-    """Say of a row that was never called where its task runs, so that it can be followed. Idempotent."""
+    """Say of a row that never made this attempt that it was made, and where its task runs. Idempotent.
+
+    A row of an older state of the ledger may wait for what was called long ago.
+    """
     table = dispatches.c
     tx.execute(
         update(dispatches)
-        .where(table.dispatch_id == dispatch_id, table.intent_at.is_(None))
+        .where(table.dispatch_id == dispatch_id, or_(table.attempt < each.attempt, table.intent_at.is_(None)))
         .values(
+            attempt=case((table.attempt < each.attempt, each.attempt), else_=table.attempt),
             region=each.endpoint.region,
             endpoint=each.endpoint.url,
             workflow_id=each.workflow_id or None,
@@ -126,6 +130,19 @@ def attach(tx: Connection, dispatch_id: str, each: Adopted) -> None:
             intent_at=func.coalesce(bindparam("at", each.created_at, table.updated_at.type), table.first_seen_at),
         )
     )
+
+
+def unheard_of(tx: Connection, tokens: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return the attempts that this ledger never made: of ids that it never had, or of rows that are not so far.
+
+    An attempt is recorded before its call, so that a ledger which is not behind knows each. At most 1,000.
+    """
+    wanted = dict(sorted(tokens))  # the highest attempt of each
+    table = dispatches.c
+    rows = tx.execute(select(table.dispatch_id, table.attempt).where(table.dispatch_id.in_(list(wanted))))
+    made = {row.dispatch_id: row.attempt for row in rows}
+    known = known_ids(tx, wanted.keys() - made.keys())
+    return [(each, attempt) for each, attempt in wanted.items() if each not in known and made.get(each, -1) < attempt]
 
 
 def states_of(tx: Connection, ids: Iterable[str]) -> Mapping[str, tuple[DispatchState, str | None]]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _UNFINISHED = (DispatchState.PENDING, DispatchState.SENDING, DispatchState.UNCERTAIN)
 _SECOND = timedelta(seconds=1)
+_ACTIVE = backfills.c.state.in_([BackfillState.RUNNING, BackfillState.PAUSED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +175,14 @@ def everything(tx: Connection) -> list[Backfill]:
     return _select(tx, backfills.c.number.is_not(None))
 
 
+def active(tx: Connection) -> list[Backfill]:
+    """Return those that are running or paused, the newest first."""
+    return _select(tx, _ACTIVE)
+
+
 def unfinished(tx: Connection, fingerprint: str) -> Backfill | None:
     """Return the running or paused backfill of the same request; None if there is none."""
-    states = [BackfillState.RUNNING, BackfillState.PAUSED]
-    found = _select(tx, (backfills.c.fingerprint == fingerprint) & backfills.c.state.in_(states))
+    found = _select(tx, (backfills.c.fingerprint == fingerprint) & _ACTIVE)
     return found[0] if found else None
 
 
@@ -278,9 +283,14 @@ def broke_off(tx: Connection, number: int, error: str, now: datetime) -> None:
 def resume(
     tx: Connection, number: int, now: datetime, *, pace: Pace | None = None, most: int | None = None
 ) -> Backfill:
-    """Let a paused or running backfill go (on): its window begins anew. `pace` and `most` replace the old ones."""
+    """Let a paused or running backfill go (on): its window begins anew. `pace` and `most` replace the old ones.
+
+    What lies in the bucket is looked at again, so that it is not done when its present rows have ended.
+    """
     current = get(tx, number)
     values = _paced(current.pace if pace is None else pace, now)
+    if current.kind is BackfillKind.BACKFILL:
+        values["recorded_at"] = None
     _change(tx, number, now, state=BackfillState.RUNNING, most=current.most if most is None else most, **values)
     return get(tx, number)
 

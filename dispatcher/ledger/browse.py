@@ -75,7 +75,8 @@ class DispatchView:
     """One dispatch, with the fields of the public contract.
 
     `api` is that of its last call, None before the first. `input_media_id` is the object itself as a media
-    asset; `media_id`, `vod_media_id` and `project_id` belong to what a producing job makes of it.
+    asset; `media_id`, `vod_media_id` and `project_id` belong to what a producing job makes of it. `repeat_at`
+    is when an unanswered call is sent again, None if it is not.
     """
 
     dispatch_id: str
@@ -106,6 +107,7 @@ class DispatchView:
     vod_media_id: str | None = None
     project_id: str | None = None
     input_media_id: str | None = None
+    repeat_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,5 +388,6 @@ def _view(row: Row[tuple[object, ...]], waits: Waits) -> DispatchView:
         vod_media_id=row.vod_media_id,
         project_id=row.project_id,
         input_media_id=row.input_media_id,
+        repeat_at=row.repeat_at if row.repeat_until is not None and row.repeat_until > waits.now else None,
         backfill=row.backfill,
     )

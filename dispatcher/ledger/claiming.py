@@ -7,18 +7,17 @@ another rule. Live rows go before those of backfills, and inside a rule what is 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, insert, select, text, update
 
 from dispatcher.core.calls import Stage, WorkflowCall, api_of
 from dispatcher.core.dispatch import DispatchState
-from dispatcher.core.events import decode_key
-from dispatcher.core.outcomes import REPEAT_FOR, Attempted, NotSent
+from dispatcher.core.outcomes import REPEAT_FOR, NotSent
 from dispatcher.ledger import budgeting, turns
 from dispatcher.ledger.budgeting import release_budget
 from dispatcher.ledger.calls import call_text
+from dispatcher.ledger.claims import Claim, DueDispatch, due_dispatch
 from dispatcher.ledger.evidence import Evidence, append_outcomes, outcome_row
 from dispatcher.ledger.holds import held
 from dispatcher.ledger.superseding import waiting_again
@@ -29,9 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from dispatcher.core.calls import Call
+    from dispatcher.ledger.claims import Repetition
     from dispatcher.ledger.sending import Incarnation
 
 __all__ = ["Claim", "DueDispatch", "begin", "due", "give_back", "is_due", "next_due_at", "release_budget"]
@@ -39,63 +39,6 @@ __all__ = ["Claim", "DueDispatch", "begin", "due", "give_back", "is_due", "next_
 AHEAD = 200
 """Rows of one queue among which the next call of two is looked for."""
 _LIVE = (Lane.BUDGETED, Lane.EXEMPT)
-
-
-@dataclass(frozen=True, slots=True)
-class DueDispatch:
-    """A row that may be called now. `attempt` is the number of its last attempt, `failures` those that count."""
-
-    dispatch_id: str
-    rule_id: str
-    bucket: str
-    key: str
-    etag: str
-    size: int
-    run: str
-    source: str
-    attempt: int
-    failures: int
-    lane: Lane
-    next_at: datetime
-    modified_at: datetime | None
-    first_seen_at: datetime
-    first_attempt_at: datetime | None
-    input_media_id: str | None = None
-    repetition: Repetition | None = None
-    backfill: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Repetition:
-    """An unanswered call to be sent again as it was: its attempt, its intent, and the call itself."""
-
-    attempt: int
-    unanswered_since: datetime
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A row that is ours to call: its intent is in the ledger."""
-
-    dispatch: DueDispatch
-    attempt: int
-    call: Call
-    incarnation: Incarnation
-    intent_at: datetime
-
-    @property
-    def attempted(self) -> Attempted:
-        """What `decide` asks of a call that ended, once it did not start the dispatch."""
-        item = self.dispatch
-        return Attempted(
-            api=api_of(self.call),
-            failures=item.failures + 1,
-            intent_at=self.intent_at,
-            due_at=item.next_at,
-            first_attempt_at=item.first_attempt_at or self.intent_at,
-            unanswered_since=None if item.repetition is None else item.repetition.unanswered_since,
-        )
 
 
 def due(
@@ -346,30 +289,6 @@ def in_stage(queue: Select[Any], stage: Stage, limit: int) -> Select[Any]:
     registered = first.c.input_media_id.is_not(None)
     wanted = registered if stage is Stage.START else ~registered
     return select(first).where(wanted).order_by(first.c.next_at, first.c.first_seen_at).limit(limit)
-
-
-def due_dispatch(row: Row[Any], due_at: datetime, repetition: Repetition | None = None) -> DueDispatch:
-    """Return a row of `dispatches` as one that may be called from `due_at` on."""
-    return DueDispatch(
-        dispatch_id=row.dispatch_id,
-        rule_id=row.rule_id,
-        bucket=row.bucket,
-        key=decode_key(row.key),
-        etag=row.etag,
-        size=row.size,
-        run=row.run,
-        source=row.source,
-        attempt=row.attempt,
-        failures=row.attempts,
-        lane=Lane(row.lane),
-        next_at=due_at,
-        modified_at=row.modified_at,
-        first_seen_at=row.first_seen_at,
-        first_attempt_at=row.first_attempt_at,
-        input_media_id=row.input_media_id,
-        repetition=repetition,
-        backfill=row.backfill,
-    )
 
 
 def _repeat_columns(repetition: Repetition | None) -> dict[str, object]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
 from dispatcher.ledger import place, sending, upgrading
-from dispatcher.ledger.failures import LedgerPlaceError, explained
+from dispatcher.ledger.failures import LedgerLockedError, LedgerPlaceError, explained
 from dispatcher.ledger.sending import Incarnation
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ BUSY_TIMEOUT_MS = 30_000
 YIELDED_WITHIN = 60.0
 """Seconds in which a sender that yields lets go: its calls in flight end first."""
 _ASK_EVERY = 0.1
+_LOOKED_AT_FOR = 0.3
+"""Seconds in which the lock may seem to be taken, while somebody only looks whether it is."""
 _WRITING = "ledger_writing"
 
 
@@ -139,15 +141,18 @@ class Ledger:
         return replace(incarnation, recovered=recovered)
 
     def _take_lock(self, *, yields: bool) -> sending.SenderLock:
-        deadline = time.monotonic() + YIELDED_WITHIN
+        begun = time.monotonic()
         while True:
             try:
                 return sending.SenderLock.take(self.path, yields=yields)
             except sending.SenderYieldsError:
-                if time.monotonic() > deadline:
+                if time.monotonic() - begun > YIELDED_WITHIN:
                     raise
                 sending.ask_to_yield(self.path)
-                threading.Event().wait(_ASK_EVERY)
+            except LedgerLockedError:
+                if time.monotonic() - begun > _LOOKED_AT_FOR:
+                    raise
+            threading.Event().wait(_ASK_EVERY)
 
     def should_yield(self) -> bool:
         """Tell whether another process waits for the right to send that this one has."""

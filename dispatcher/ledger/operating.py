@@ -60,6 +60,7 @@ def retry(tx: Connection, selector: Selector, now: datetime, *, limit: int = BAT
         "reason": None,
         "next_at": now,
         "first_attempt_at": None,
+        "input_media_id": None,  # the asset may be gone: registering again yields it, or another
         "updated_at": now,
         "backfill": case((cancelled, None), else_=number),
         "lane": case((cancelled, Lane.EXEMPT), else_=dispatches.c.lane),

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from dispatcher.core.dispatch import DispatchState
 from dispatcher.core.outcomes import REPEAT_FOR
 from dispatcher.ledger.calls import api_of_attempt, call_from_text
-from dispatcher.ledger.claiming import DueDispatch, Repetition, due_dispatch
+from dispatcher.ledger.claims import DueDispatch, Repetition, due_dispatch
 from dispatcher.ledger.holds import held
 from dispatcher.ledger.superseding import newer_came
 from dispatcher.ledger.tables import attempts, dispatches, in_state

@@ -132,6 +132,9 @@ class Adopting:
         inserted = adopting.insert(
             tx, [replace(each, object=None) if each.dispatch_id in aliases else each for each, _ in found], now
         )
+        for each, _ in found:
+            if each.dispatch_id in known:
+                adopting.attach(tx, each.dispatch_id, each)
         told = settling.settle_evidence(tx, [_evidence(each, start) for each, start in found], now)
         new = {*inserted.rows, *inserted.tombstones}
         done.rows += len(inserted.rows)

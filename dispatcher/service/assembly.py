@@ -132,7 +132,7 @@ def assemble(  # noqa: PLR0913 - what it is put together from, by name
     from dispatcher.service.desk.opening import page_of  # noqa: PLC0415 - as above
 
     page = page_of(daemon, board, clock, shadow=shadow)
-    daemon.listener = make_listener(settings, intake, clock, daemon.fail, metrics=metrics, page=page)
+    daemon.listener = make_listener(settings, intake, hints, clock, daemon.fail, metrics=metrics, page=page)
     return daemon
 
 

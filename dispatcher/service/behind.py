@@ -1,8 +1,8 @@
 """Is this ledger behind the service? Looked at before the first call, for a ledger may be lost, or old.
 
 A ledger that does not know what it started would start it again. So before anything is claimed the service's
-newest starts are read; one that carries an id of our form, that is under a rule and that the ledger never had,
-closes the gate: sightings are recorded, nothing is called, and `db adopt` is what helps.
+newest starts are read; one that carries an id of our form, that is under a rule and that the ledger never had, or
+never called, closes the gate: sightings are recorded, nothing is called, and `db adopt` is what helps.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from dispatcher.core.calls import TaskQuery
+from dispatcher.core.dispatch import attempt_token
 from dispatcher.errors import CredentialsError, DispatcherError, LedgerError
-from dispatcher.ledger import notices
+from dispatcher.ledger import adopting, notices
 from dispatcher.ledger.notices import NoticeCode
-from dispatcher.ledger.recording import known_ids
 from dispatcher.service.logs import get_logger
 from dispatcher.service.starts import earliest, pages
 
@@ -129,8 +129,8 @@ class BehindGate:
                 get_logger().info("ledger.caught_up")
             self._open, self._behind = True, False
             return
-        token = unknown.token[0] if unknown.token is not None else ""
-        detail = f"task {unknown.task_id} carries id {token}, which this ledger never had"
+        token = attempt_token(*unknown.token) if unknown.token is not None else ""
+        detail = f"task {unknown.task_id} carries {token}, a call that this ledger does not know"
         with self.ledger.write() as tx:
             notices.post(tx, NoticeCode.LEDGER_BEHIND, detail, now)
         if not self._behind:
@@ -171,10 +171,10 @@ class BehindGate:
                 yield pages(self.starts.jobs_of(endpoint, since, until))
 
     def _first_unknown(self, ours: Sequence[Start]) -> Start | None:
-        by_id = {start.token[0]: start for start in ours if start.token is not None}
+        by_token = {start.token: start for start in ours if start.token is not None}
         with self.ledger.read() as tx:
-            known = known_ids(tx, by_id)
-        return next((start for each, start in by_id.items() if each not in known), None)
+            unknown = adopting.unheard_of(tx, by_token)
+        return by_token[unknown[0]] if unknown else None
 
 
 def _is_newest_first(page: Sequence[Start]) -> bool:

@@ -9,11 +9,13 @@ from dispatcher.core.hazards import hazard_problems, rate_problems
 from dispatcher.core.location import object_url
 from dispatcher.core.overlaps import overlap_problems
 from dispatcher.core.problems import Problem, Severity
+from dispatcher.core.rules import InputType, WorkflowAction
 from dispatcher.core.settings import OverlapPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dispatcher.core.rules import Rule
     from dispatcher.core.settings import Settings
 
 
@@ -48,6 +50,11 @@ def check(settings: Settings) -> list[Problem]:
     if settings.overlap is not OverlapPolicy.ALLOW:
         problems += overlap_problems(settings.rules, _OVERLAP_SEVERITY[settings.overlap])
     return sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+
+
+def registers(rule: Rule) -> bool:
+    """Tell whether a rule makes each object a media asset first: two calls, and an asset that stays."""
+    return isinstance(rule.action, WorkflowAction) and rule.action.input_type is InputType.MEDIA
 
 
 def is_ok(problems: Sequence[Problem], *, strict: bool = False) -> bool:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dispatcher.core.calls import Api
 from dispatcher.core.dispatch import DispatchState, TaskStatus
 from dispatcher.errors import DispatcherError
 from dispatcher.ledger import browse, following, holds, rulesets, snapshots
@@ -21,6 +22,7 @@ from dispatcher.service.explaining import Content, explain
 from dispatcher.service.waiting import why_no_row, why_not_started
 from dispatcher.sources.opening import open_bucket
 from dispatcher.targets.alibaba import AlibabaClients
+from dispatcher.targets.jobs import AlibabaJobs
 from dispatcher.targets.tasks import AlibabaTasks
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.browse import DispatchView
     from dispatcher.ledger.following import ForeignStart
-    from dispatcher.ports import Tasks
+    from dispatcher.ports import Jobs, Tasks
     from dispatcher.service.explaining import Explanation, Judgement
     from dispatcher.sources.store import ObjectHead
 
@@ -70,8 +72,8 @@ class LiveExplanation:
 def explain_live(settings: Settings, places: Sequence[tuple[str, str, str]], now: datetime) -> list[LiveExplanation]:
     """Look at each (url, bucket, key) in the store, the ledger and the service. Changes nothing."""
     with closing(AlibabaClients(settings.credentials, call_timeout=settings.call_timeout)) as clients:
-        tasks = AlibabaTasks(clients)
-        return [_Look(settings, tasks, now, place).explanation() for place in places]
+        tasks, jobs = AlibabaTasks(clients), AlibabaJobs(clients)
+        return [_Look(settings, tasks, jobs, now, place).explanation() for place in places]
 
 
 @dataclass
@@ -80,6 +82,7 @@ class _Look:
 
     settings: Settings
     tasks: Tasks
+    jobs: Jobs
     now: datetime
     place: tuple[str, str, str]
     notes: list[str] = field(default_factory=list)
@@ -166,7 +169,10 @@ class _Look:
                 rule = self.settings.rules.by_id.get(row.rule)
                 if rule is None or row.task_id is None:
                     continue
-                task = self.tasks.get_task(self.settings.buckets[rule.input.bucket].ims, row.task_id)
+                endpoint = self.settings.buckets[rule.input.bucket].ims
+                edited = row.api is Api.SUBMIT_MEDIA_PRODUCING_JOB
+                ask = self.jobs.get_job if edited else self.tasks.get_task
+                task = ask(endpoint, row.task_id)
                 if task is not None:
                     now[row.dispatch_id] = task.status
         except DispatcherError as error:

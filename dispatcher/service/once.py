@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import ExitCode
-from dispatcher.ledger import counting, rates
+from dispatcher.ledger import counting, notices, rates
+from dispatcher.ledger.notices import NoticeCode
 from dispatcher.service.logs import get_logger
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def what_is_left(tx: Connection, begun: datetime) -> ExitCode:
     """Return what a run that began then leaves behind, as an exit code."""
     unfinished, dead = counting.unfinished(tx), counting.dead_since(tx, begun)
     get_logger().info("once.done", unfinished=unfinished, dead=dead)
-    if unfinished:
+    if unfinished or NoticeCode.LEDGER_BEHIND in notices.standing(tx):
         return ExitCode.STOPPED_EARLY
     return ExitCode.OBJECTS_FAILED if dead else ExitCode.DONE
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import Credentials, Settings, SourceSettings
     from dispatcher.ledger.engine import Ledger
     from dispatcher.ledger.rulesets import Registered
-    from dispatcher.ports import Source
+    from dispatcher.ports import HintTaker, Source
     from dispatcher.service.intake import Intake
     from dispatcher.service.metrics import Metrics
     from dispatcher.sources.queue import QueueSource
@@ -83,13 +83,14 @@ def _open(
 def make_listener(  # noqa: PLR0913 - what is served, by name
     settings: Settings,
     intake: Intake,
+    hint: HintTaker,
     clock: Callable[[], datetime],
     failed: Callable[[BaseException], None],
     *,
     metrics: Metrics | None = None,
     page: Sequence[BaseRoute] = (),
 ) -> Listener:
-    """Return the listeners: the operator's, with its page, and where webhooks are configured the public one."""
+    """Return the listeners: the operator's, with its page, and for webhooks and callbacks the public one."""
     # Imported here: `backfill` puts a dispatcher together too, and listens to nobody.
     from dispatcher.web.health import health_routes  # noqa: PLC0415 - Starlette: as above
     from dispatcher.web.metrics import metrics_route  # noqa: PLC0415 - as above
@@ -102,9 +103,9 @@ def make_listener(  # noqa: PLR0913 - what is served, by name
         [*health_routes(intake.health), *([] if metrics is None else [metrics_route(metrics.render)]), *page], clock
     )
     hooks = [source for source in settings.sources if isinstance(source, WebhookSettings)]
-    if not hooks:
+    if not hooks and settings.callbacks is None:
         return Listener(serve(operator, http.listen), needed=http.listen_written)
-    webhooks = Webhooks(hooks, BodyReceiver(intake, intake.meter), clock)
+    webhooks = Webhooks(hooks, BodyReceiver(intake, intake.meter), clock, callbacks=settings.callbacks, hint=hint)
     if http.public == http.listen:
         both = Shared(operator, webhooks.app, [hook.path for hook in hooks])
         return Listener(None, public=serve(both, http.public), webhooks=webhooks)

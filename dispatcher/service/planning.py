@@ -162,7 +162,7 @@ class Planner:
                 yield bucket, root
 
     def _wishes(self, pairs: Sequence[RulePair]) -> dict[str, Rule]:
-        """Return the rules whose wish for existing objects the daemon would fulfil after a reload."""
+        """Return the rules whose wish for existing objects the daemon would fulfil after a restart."""
         done: frozenset[str] = frozenset()
         if self.ledger is not None:
             with self.ledger.read() as tx:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dispatcher.core.location import object_url
 from dispatcher.core.observations import SourceFailed, unmetered
 from dispatcher.core.pacing import Forecast, next_pass
 from dispatcher.errors import DispatcherError
@@ -123,7 +124,8 @@ class Poll:
                 "baseline.complete",
                 existing=report.existing,
                 recorded=taken.recorded,
-                hint="existing objects are not started; `existing: dispatch` on a rule starts those it matches",
+                hint="existing objects are not started; what would start them, and how many:"
+                f" oss-dispatcher backfill --prefix {object_url(self.bucket.name, root)} --dry-run",
             )
         if report.suspect is not None:
             log.error(

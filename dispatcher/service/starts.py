@@ -16,14 +16,13 @@ from dispatcher.targets.tasks import AlibabaTasks
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from dispatcher.core.calls import Endpoint
+    from dispatcher.core.calls import Api, Endpoint
     from dispatcher.core.jobs import EditingJob, Window
     from dispatcher.core.settings import Settings
     from dispatcher.ports import Tasks
-    from dispatcher.service.permits import ReadPermits
     from dispatcher.targets.alibaba import AlibabaClients
 
 LISTED_FOR = timedelta(days=90)
@@ -107,7 +106,7 @@ def earliest(now: datetime) -> datetime:
 
 
 def open_starts(
-    settings: Settings, clients: AlibabaClients, permits: ReadPermits, stop: threading.Event
+    settings: Settings, clients: AlibabaClients, permits: Callable[[Endpoint, Api], None], stop: threading.Event
 ) -> ServiceStarts:
     """Return the lists of the service, read within their share of the quota. Nothing is requested yet."""
 

@@ -40,7 +40,9 @@ def open_adopting(
     """
     with ExitStack() as stack:
         url = settings.ledger.url
-        if dry_run and not path_of(url).exists():
+        if dry_run and path_of(url).exists():
+            Ledger.open(url, readonly=True).close()  # one of an earlier version would be upgraded
+        elif dry_run:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oss-dispatcher-")))
             url = f"sqlite:///{place / 'empty.db'}"
         ledger = stack.enter_context(closing(Ledger.open(url)))

@@ -54,7 +54,10 @@ def why_no_row(rule: Rule, revision: int | None, first_revision: int | None) -> 
         age = "before the first start" if revision == BASELINE_REVISION else "before this rule"
         if rule.existing.dispatch:
             return f"it was there {age}; existing: says to start such objects, at the next complete listing"
-        return f"it was there {age}, and such objects do not start by themselves (existing: ignore)"
+        return (
+            f"it was there {age}, and such objects do not start by themselves (existing: ignore);"
+            " oss-dispatcher backfill starts them"
+        )
     return "a listing saw it when the rule did not match it: its input or filters were changed since"
 
 
@@ -66,6 +69,8 @@ def _uncertain(row: DispatchView) -> str:
             f"a call may have arrived{because}, no task of it was found, and on_uncertain: hold leaves it to you:"
             " dispatches retry, skip or probe"
         )
+    if row.repeat_at is not None:
+        return f"a call may have arrived{because}: the same request goes again under its token, which makes it one job"
     return f"a call may have arrived{because}: it is looked for among the service's tasks"
 
 

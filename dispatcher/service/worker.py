@@ -98,6 +98,7 @@ class Worker:
         self._gate = gate
         self._health = health or Health()
         self._meter = meter
+        self._tried = gate is ALWAYS_OPEN
         self._routes = routes(settings)
         self._calls = ThreadPoolExecutor(settings.concurrent_calls, thread_name_prefix="call")
         self._ended: queue.SimpleQueue[Ended | Unsent | None] = queue.SimpleQueue()
@@ -121,6 +122,8 @@ class Worker:
         """
         if self._gate.is_shut():
             return True
+        if not self._tried:
+            return False  # what is due, also for a paused target, was not tried yet
         now = self._clock()
         with self._ledger.read() as tx:
             if counting.sending(tx):
@@ -160,6 +163,7 @@ class Worker:
             return IDLE
         for claim in self._claim():
             self._calls.submit(self._call, claim)
+        self._tried = True
         return self._idle_for()
 
     def _step_or_pause(self) -> timedelta:

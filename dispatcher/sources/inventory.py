@@ -196,7 +196,11 @@ def _as_text(file: IO[bytes]) -> Iterator[TextIOWrapper]:
     file.seek(0)
     with ExitStack() as stack:
         raw = stack.enter_context(gzip.GzipFile(fileobj=file)) if packed else file
-        yield TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+        text = TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # the file is its owner's to close
 
 
 def _copy(place: Path, to: IO[bytes]) -> None:

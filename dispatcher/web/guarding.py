@@ -21,7 +21,10 @@ _LONGEST_PATH = 200
 
 
 class AccessLog:
-    """One line for each request: who, which webhook, status, time, size, and why not. Never a header or a query."""
+    """One line for each request: who, which webhook, status, time, size, and why not. Never a header or a query.
+
+    A path that tells of its requests itself asks for quiet (`state.quiet`): then only debugging shows the line.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -47,6 +50,8 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     log = structlog.get_logger()
     refused = status == 0 or status >= HTTPStatus.BAD_REQUEST
     say = log.warning if refused else log.info if scope["method"] == "POST" else log.debug
+    if state.get("quiet"):
+        say = log.debug
     told = {name: state[name] for name in ("source", "note", "bytes") if state.get(name) is not None}
     if "source" not in told:
         told["path"] = scope["path"][:_LONGEST_PATH]

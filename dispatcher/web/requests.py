@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.requests import Request
+
 RETRY_AFTER = {"Retry-After": "5"}
 
 
@@ -64,3 +66,12 @@ def is_notification(head: RequestHead) -> None:
     family, _, kind = media_type.partition("/")
     if family != "text" and kind not in {"json", "xml", "octet-stream"} and not kind.endswith(("+json", "+xml")):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the media type is none of a notification")
+
+
+def head_of(request: Request) -> RequestHead:
+    """Return the head of a request as it came."""
+    raw_path: bytes = request.scope["raw_path"]
+    query: bytes = request.scope["query_string"]
+    target = raw_path + (b"?" + query if query else b"")
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"])
+    return RequestHead(request.method, target.decode("latin-1"), headers)

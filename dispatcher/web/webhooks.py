@@ -1,4 +1,4 @@
-"""The webhooks as an ASGI application: a POST to a configured path becomes a body for the receiver.
+"""The public listener as an ASGI application: a POST to a configured path becomes a body for the receiver.
 
 200-range answers come after the commit and never before. Whatever else happens, the answer is a bare
 status: what was wrong stands in our log.
@@ -15,45 +15,53 @@ from typing import TYPE_CHECKING, assert_never
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from dispatcher.errors import DispatcherError
 from dispatcher.web.admission import Deliver, Nothing
 from dispatcher.web.authentication import check_of
+from dispatcher.web.bodies import read_body
+from dispatcher.web.callbacks import PATH, Callbacks
 from dispatcher.web.certificates import Certificates
 from dispatcher.web.fetching import HttpsFetch
 from dispatcher.web.guarding import AccessLog, Guard
 from dispatcher.web.limits import ClientRates, WebLimits
 from dispatcher.web.replays import ReplayedError, Replays
-from dispatcher.web.requests import RETRY_AFTER, RefusedError, RequestHead, is_notification
+from dispatcher.web.requests import RETRY_AFTER, RefusedError, head_of, is_notification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from dispatcher.core.settings import WebhookSettings
-    from dispatcher.ports import Receiver
+    from dispatcher.core.settings import CallbackSettings, WebhookSettings
+    from dispatcher.ports import HintTaker, Receiver
     from dispatcher.web.admission import Admission
     from dispatcher.web.authentication import Check
     from dispatcher.web.fetching import Fetch
+    from dispatcher.web.requests import RequestHead
 
 _VERIFYING = 4
 """Threads that look at signatures. Apart from those that commit: a forger's certificate may take seconds."""
 
 
 class Webhooks:
-    """The application of the public listener, for `WebServer`. `close` ends its threads."""
+    """The application of the public listener, for `WebServer`. `close` ends its threads.
 
-    def __init__(
+    With `callbacks` it takes those of IMS as well, and hands them to `hint`.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it serves, by name
         self,
         webhooks: Sequence[WebhookSettings],
         receive: Receiver,
         clock: Callable[[], datetime],
         *,
+        callbacks: CallbackSettings | None = None,
+        hint: HintTaker | None = None,
         limits: WebLimits | None = None,
         fetch: Fetch | None = None,
     ) -> None:
@@ -76,8 +84,11 @@ class Webhooks:
             )
             for each in webhooks
         ]
+        routes = [Route(hook.settings.path, hook.answer, methods=["GET", "HEAD", "POST"]) for hook in hooks]
+        if callbacks is not None and hint is not None:
+            routes.append(Route(PATH, Callbacks(callbacks, hint, clock, limits).answer, methods=["POST"]))
         starlette = Starlette(
-            routes=[Route(hook.settings.path, hook.answer, methods=["GET", "HEAD", "POST"]) for hook in hooks],
+            routes=routes,
             exception_handlers={RefusedError: _refused, HTTPException: _not_served, Exception: _failed},
         )
         starlette.router.redirect_slashes = False
@@ -113,10 +124,10 @@ class Webhook:
         if request.method in {"GET", "HEAD"}:
             # MinIO and others look whether somebody is there before they send.
             return Response(status_code=HTTPStatus.OK)
-        head = _head(request)
+        head = head_of(request)
         is_notification(head)
         self.check.admit(head)
-        body = await self._read(request)
+        body = await read_body(request, self.limits)
         request.state.bytes = len(body)
         match await self._verify(head, body):
             case Deliver() as delivery:
@@ -134,27 +145,6 @@ class Webhook:
             return self.check.verify(head, body, now)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads.verifying, self.check.verify, head, body, now)
-
-    async def _read(self, request: Request) -> bytes:
-        """Return the body. Raises RefusedError if it is too long, too slow, broken off, or empty."""
-        limit = self.limits.body_bytes
-        length = request.headers.get("content-length", "0")
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self.limits.body_within):
-                if int(length) > limit:  # h11 took only digits
-                    raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
-                async for chunk in request.stream():
-                    body += chunk
-                    if len(body) > limit:
-                        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {limit} bytes")
-        except TimeoutError:
-            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly") from None
-        except ClientDisconnect:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "the body broke off") from None
-        if not body:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "the body is empty")
-        return bytes(body)
 
     def _take(self, delivery: Deliver) -> str | None:
         """Hand a body to the receiver; return a note for the log where that was not needed."""
@@ -178,14 +168,6 @@ class Webhook:
                 "webhook.not_taken", source=self.settings.name, error=error.message, hint=error.hint
             )
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "it could not be recorded", RETRY_AFTER) from error
-
-
-def _head(request: Request) -> RequestHead:
-    raw_path: bytes = request.scope["raw_path"]
-    query: bytes = request.scope["query_string"]
-    target = raw_path + (b"?" + query if query else b"")
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"])
-    return RequestHead(request.method, target.decode("latin-1"), headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dispatcher.errors import ExitCode
 from tests.chain.harness import rule
+from tests.chain.test_other_calls import MEDIA, RATES, SUBMIT, editing_rule
 
 if TYPE_CHECKING:
     from tests.chain.harness import Chain
@@ -55,3 +56,19 @@ def test_a_lost_ledger_is_rebuilt_and_nothing_starts_twice(chain: Chain) -> None
     again = chain.accepted() - started
     assert dict(again) == {(KEYS[0], "wf-cut"): 1}  # the content that nothing had started
     assert {row.rule for row in chain.rows()} == {"cutter", "cam"}
+
+
+def test_jobs_and_tasks_of_media_assets_are_known_by_their_ids(chain: Chain) -> None:
+    for key in KEYS[:3]:
+        chain.put(key)
+    chain.configure(editing_rule(), MEDIA, replaced=RATES)
+    assert chain.run_once() == ExitCode.DONE
+    jobs, tasks = len(chain.simulator.accepted(SUBMIT)), len(chain.simulator.calls())
+    assert (jobs, tasks) == (3, 3)
+    lose_ledger(chain)
+    assert chain.run_once() == ExitCode.STOPPED_EARLY
+    adopted = json.loads(chain.command("db", "adopt", "--yes", "-o", "json").stdout)
+    assert (adopted["listed"], adopted["settled"], adopted["elsewhere"]) == (6, 6, 0)
+    assert chain.run_once() == ExitCode.DONE
+    assert (len(chain.simulator.accepted(SUBMIT)), len(chain.simulator.calls())) == (jobs, tasks)
+    assert set(chain.states()) == {"started"}

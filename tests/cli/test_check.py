@@ -71,3 +71,46 @@ def test_a_wrong_configuration_shows_every_problem_with_its_line(tmp_path: Path)
     assert "wrong.yaml:3" in ran.err
     assert "wrong.yaml:5" in ran.err
     assert "hint: " in ran.err
+
+
+EDITING = """\
+rules:
+  - name: cut
+    input: http://my-media.oss-cn-hangzhou.aliyuncs.com/cut/
+    extensions: [mp4]
+    editing: {project: p, output_media_config: {MediaURL: "oss://my-media/OUT"}}
+  - name: filed
+    input: oss://my-media/filed/
+    extensions: [mp4]
+    workflow: {id: w, input_type: media}
+never_trigger: [out/]
+limits: {SubmitMediaProducingJob: 25/s}
+"""
+
+
+def editing(directory: Path, *replace: tuple[str, str]) -> Ran:
+    text = EDITING
+    for old, new in replace:
+        text = text.replace(old, new)
+    config = directory / "rules.yaml"
+    config.write_text(text, encoding="utf-8")
+    return Shell(config)("check", "-o", "json")
+
+
+@pytest.mark.parametrize(
+    ("output", "rate", "codes", "code"),
+    [
+        ("made/{key}", "25/s", [], 0),
+        ("made/{stem}.mp4", "25/s", ["output_collision"], 0),
+        ("cut/made/{key}", "25/s", ["loop"], 78),
+        ("filed/{key}", "30/s", ["loop", "rate"], 0),
+    ],
+)
+def test_what_editing_jobs_write_is_judged(tmp_path: Path, output: str, rate: str, codes: list[str], code: int) -> None:
+    ran = editing(tmp_path, ("OUT", output), ("25/s", rate))
+    assert (ran.code, [problem["code"] for problem in json.loads(ran.out)["problems"]]) == (code, codes)
+
+
+def test_it_is_said_that_objects_are_registered_first(tmp_path: Path) -> None:
+    assert "registered as a media asset before its workflow starts: filed" in editing(tmp_path).err
+    assert "registered" not in editing(tmp_path, (", input_type: media", "")).err

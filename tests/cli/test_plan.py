@@ -89,7 +89,7 @@ def amounts(found: Any, name: str) -> dict[str, int]:
 
 
 def figures(*counts: int) -> dict[str, int]:
-    names = ("gained", "lost", "unchanged", "dispatched", "startable", "gained_startable", "on_reload")
+    names = ("gained", "lost", "unchanged", "dispatched", "startable", "gained_startable", "on_restart")
     return dict(zip(names, counts, strict=True))
 
 
@@ -155,10 +155,10 @@ def test_a_wish_that_was_fulfilled_is_not_fulfilled_again(place: Place) -> None:
     settings = place.settings()
     with closing(Ledger.open(settings.ledger.url)) as ledger:
         register(settings, ledger, NOW)
-    assert amounts(place.plan(), "s")["on_reload"] == 2
+    assert amounts(place.plan(), "s")["on_restart"] == 2
     with closing(Ledger.open(settings.ledger.url)) as ledger, ledger.write() as tx:
         rulesets.mark_existing_done(tx, "r")
-    assert amounts(place.plan(), "s")["on_reload"] == 0
+    assert amounts(place.plan(), "s")["on_restart"] == 0
 
 
 def test_a_sample_says_what_it_rests_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

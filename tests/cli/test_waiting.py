@@ -98,3 +98,8 @@ def test_no_combination_is_without_words() -> None:
 )
 def test_a_missing_row_has_a_cause(rule: Rule, revision: int | None, first: int | None, words: str) -> None:
     assert words in why_no_row(rule, revision, first)
+
+
+def test_a_call_that_is_repeated_says_so() -> None:
+    row = replace(ROW, state=DispatchState.UNCERTAIN, repeat_at=NOW)
+    assert "the same request goes again under its token" in why_not_started(row, None)

@@ -18,10 +18,18 @@ from dispatcher.core.extensions import ANY
 from dispatcher.core.location import Location
 from dispatcher.core.media_urls import service_region
 from dispatcher.core.parameters import MASK, parameters_of
-from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
+from dispatcher.core.rendering import render_call
 from dispatcher.core.rules import EditingAction, InputType, OutputMediaTarget, Rule, WorkflowAction
 from dispatcher.core.templates import bind_value
-from dispatcher.core.unsendable import LimitBroken, advice_for, reason_of, sentence_of, user_data_limit
+from dispatcher.core.unsendable import (
+    USER_DATA_LIMIT,
+    LimitBroken,
+    UserDataTooLong,
+    advice_for,
+    reason_of,
+    sentence_of,
+    user_data_limit,
+)
 
 if TYPE_CHECKING:
     from dispatcher.core.calls import Call

@@ -93,7 +93,7 @@ def test_figures_add_up_and_a_part_counts_for_the_whole() -> None:
     part.add(Effect.LOST, ("b", "lost"), None)
     whole.plus(part, 2.5)
     assert (whole.gained, whole.unchanged, whole.lost) == (Amount(5, 50), Amount(5, 50), Amount(2, 0))
-    assert (whole.dispatched, whole.startable, whole.on_reload) == (Amount(5, 50), Amount(5, 50), Amount(2, 25))
+    assert (whole.dispatched, whole.startable, whole.on_restart) == (Amount(5, 50), Amount(5, 50), Amount(2, 25))
     assert whole.gained_startable == Amount(2, 25)
     assert (whole.gained_examples, whole.lost_examples) == ([("b", "1"), ("b", "3")], [("b", "lost")])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,14 @@ from dispatcher.core.calls import Endpoint, WorkflowCall
 from dispatcher.core.events import decode_key, encode_key
 from dispatcher.core.extensions import ANY
 from dispatcher.core.location import Location
-from dispatcher.core.rendering import USER_DATA_LIMIT, UserDataTooLong, render_call
+from dispatcher.core.rendering import render_call
 from dispatcher.core.rules import Rule, WorkflowAction
-from dispatcher.core.templates import PLACEHOLDERS, TemplateError, parse_template
+from dispatcher.core.templates import PLACEHOLDERS, ObjectFields, TemplateError, parse_template
+from dispatcher.core.unsendable import USER_DATA_LIMIT, UserDataTooLong
+
+if TYPE_CHECKING:
+    from dispatcher.core.calls import Call
+    from dispatcher.core.unsendable import Unsendable
 
 ENDPOINT = Endpoint("cn-x", "https://ice.cn-x.aliyuncs.com")
 ID = "abzujfgdcb5axrvqdg6paxmse4"
@@ -22,7 +28,7 @@ ID = "abzujfgdcb5axrvqdg6paxmse4"
 
 def call(
     key: str, user_data: dict[str, object] | None = None, media_url: str = "oss://{bucket}/{key}"
-) -> WorkflowCall | UserDataTooLong:
+) -> Call | Unsendable:
     rule = Rule(
         "rule-id", "rule name", Location("b", ""), ANY, WorkflowAction("w", media_url, user_data=user_data or {})
     )
@@ -115,3 +121,14 @@ def test_every_key_gives_valid_json_that_keeps_its_bytes(raw: bytes) -> None:
         rendered.task_input.encode()
         assert encode_key(json.loads(rendered.user_data)["k"]) == raw
         assert encode_key(json.loads(rendered.task_input)["Media"]) == b"oss://b/" + raw or raw.startswith(b"/")
+
+
+@given(
+    st.text(min_size=1, max_size=30).filter(lambda key: not key.startswith("/")),
+    st.lists(st.sampled_from(["{key}", "{url}", "{bucket}", "{rule}", "{stem}", "{{", "}}", "/", "x"]), max_size=8),
+)
+def test_what_is_bound_early_renders_to_the_same_text(key: str, pieces: list[str]) -> None:
+    fields = ObjectFields("b", key, "e", 7, "r", ID)
+    template = parse_template("".join(pieces))
+    bound = template.bound("b", "r")
+    assert (bound if isinstance(bound, str) else bound.render(fields)) == template.render(fields)

@@ -145,6 +145,11 @@ def test_a_backfill_is_done_once_all_is_recorded_and_ended(office: Office) -> No
         backfills.complete(tx, number, office.desk.now)
     assert end() == []
     assert office.desk.record("a") == []  # taken out of the backfill by a live sighting: none of its rows is left
+    with office.desk.ledger.write() as tx:
+        backfills.resume(tx, number, office.desk.now)
+    assert end() == []  # the bucket is looked at again
+    with office.desk.ledger.write() as tx:
+        backfills.complete(tx, number, office.desk.now)
     assert end() == [number]
     assert office.get(number).state is BackfillState.DONE
 

@@ -337,6 +337,20 @@ def test_unanswered_registrations_are_repeated_for_a_day(desk: Desk) -> None:
     assert timedelta(hours=23) < desk.now - begun < timedelta(hours=26)
 
 
+def test_an_operators_retry_registers_again(desk: Desk) -> None:
+    """The asset may be gone: nothing else would ever find that out."""
+    desk.record("a")
+    (claim,) = register(desk, "a")
+    desk.settle(claim, Registered("m1"))
+    (row,) = desk.due()
+    (start,) = begin(desk, row)
+    desk.settle(start, Rejected("MediaNotFound"))
+    assert desk.view(row.dispatch_id).state == "dead"
+    with desk.ledger.write() as tx:
+        assert operating.retry(tx, Selector(), desk.now) == 1
+    assert (stages(desk, Stage.REGISTER), stages(desk, Stage.START)) == (["a"], [])
+
+
 def test_a_late_registration_is_kept(desk: Desk) -> None:
     desk.record("a")
     (claim,) = register(desk, "a")

@@ -17,6 +17,7 @@ from dispatcher.ledger.browse import Selector
 from dispatcher.ledger.engine import Ledger
 from dispatcher.ports import Batch
 from dispatcher.service.assembly import register
+from dispatcher.service.behind import ALWAYS_OPEN
 from dispatcher.service.deciding import Deciding
 from dispatcher.service.hints import Hints
 from dispatcher.service.intake import Intake
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from dispatcher.ledger.browse import DispatchDetail, DispatchView
     from dispatcher.ledger.sending import Incarnation
     from dispatcher.ports import Target
+    from dispatcher.service.behind import Gate
 
 Log = list["MutableMapping[str, Any]"]
 
@@ -70,13 +72,19 @@ class Scene:
         ids = {row.key: row.dispatch_id for row in self.rows() if row.etag == etag}
         return [ids[key] for key in keys]
 
-    def worker(self, target: Target | None = None) -> Worker:
+    def worker(self, target: Target | None = None, *, gate: Gate = ALWAYS_OPEN) -> Worker:
         """Make a worker whose permits of a long quiet time are saved up: a burst may go at once."""
         with self.ledger.write() as tx:
             for route in routes(self.settings):
                 rates.take(tx, route.target, route.rate, 1, self.clock() - timedelta(minutes=1))
         worker = Worker(
-            self.settings, self.ledger, self.sender, target or self.target, clock=self.clock, chance=lambda: 0.5
+            self.settings,
+            self.ledger,
+            self.sender,
+            target or self.target,
+            clock=self.clock,
+            chance=lambda: 0.5,
+            gate=gate,
         )
         self.workers.append(worker)
         return worker

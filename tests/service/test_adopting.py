@@ -21,7 +21,7 @@ from dispatcher.service.adoption import Adoption, NotAdopted
 from dispatcher.service.starts import PAGE, ServiceStarts, earliest
 from dispatcher.sources.store import ObjectHead
 from tests.service.fakes import MODIFIED, NOW, make_rule, make_settings, seen, service_task
-from tests.service.test_behind import ScriptedJobs, notice, served
+from tests.service.test_behind import ScriptedJobs, gate, notice, served
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -153,6 +153,16 @@ def test_rows_that_exist_are_settled_by_the_same_evidence_as_in_a_sweep(scene: S
     assert (done.settled, done.finished, done.double_starts, done.elsewhere, done.known) == (1, 1, 1, 1, 2)
     assert scene.row(waiting).task_id == "t1"
     assert shelf.asked == []
+
+
+def test_an_old_ledger_learns_what_it_called_since(scene: Scene) -> None:
+    [waiting] = scene.record("in/a.mp4")
+    tell(scene, [service_task("t2", dispatch=waiting, attempt=2, key="in/a.mp4")])
+    scene.tasks.pages["wf"] = scene.tasks.pages[""]
+    assert not gate(scene).is_open()
+    assert adopt(scene).settled == 1
+    assert (scene.row(waiting).state, scene.row(waiting).workflow) == (DispatchState.STARTED, "wf")
+    assert gate(scene).is_open()
 
 
 def test_two_tasks_of_one_unknown_dispatch_are_a_double_start(scene: Scene) -> None:

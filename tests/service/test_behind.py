@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
 from dispatcher.core.dispatch import dispatch_id
+from dispatcher.core.outcomes import Started
 from dispatcher.core.rules import InputType, WorkflowAction
 from dispatcher.errors import CredentialsError, ServiceUnavailableError
 from dispatcher.ledger import notices
 from dispatcher.ledger.notices import NoticeCode
-from dispatcher.ledger.tables import rule_progress
+from dispatcher.ledger.tables import dispatches, rule_progress
 from dispatcher.ledger.writing import put
 from dispatcher.service.behind import LOOK_AGAIN, MOST_PAGES, MOST_WORKFLOWS, BehindGate
 from dispatcher.service.starts import PAGE, ServiceStarts
@@ -84,7 +86,7 @@ def test_an_unknown_id_of_ours_shuts_it_until_it_is_recorded(scene: Scene, log: 
     scene.clock.later(seconds=1)
     assert not found.is_open()
     assert len(scene.tasks.queries) == 2
-    scene.tasks.pages[""] = [[service_task("t1", dispatch=scene.record("in/a.mp4")[0])]]
+    scene.tasks.pages[""] = [[service_task("t1", dispatch=called(scene, scene.record("in/a.mp4")[0]))]]
     scene.clock.later(minutes=1)
     assert found.is_open()
     assert notice(scene) is None
@@ -92,8 +94,21 @@ def test_an_unknown_id_of_ours_shuts_it_until_it_is_recorded(scene: Scene, log: 
     assert len(lines(log, "ledger.caught_up")) == 1
 
 
+def called(scene: Scene, dispatch: str, attempts: int = 1) -> str:
+    """Let the ledger have made so many calls of a dispatch."""
+    with scene.ledger.write() as tx:
+        tx.execute(update(dispatches).where(dispatches.c.dispatch_id == dispatch).values(attempt=attempts))
+    return dispatch
+
+
+def test_a_row_that_waits_for_what_was_called_already_is_behind_too(scene: Scene) -> None:
+    [waiting] = scene.record("in/a.mp4")
+    scene.tasks.pages["wf"] = [[service_task("t1", dispatch=waiting)]]
+    assert not gate(scene).is_open()
+
+
 def test_under_a_notice_every_start_is_read_not_only_the_newest(scene: Scene) -> None:
-    known = scene.record("in/a.mp4")[0]
+    known = called(scene, scene.record("in/a.mp4")[0])
     newest = [service_task("t2", dispatch=known, at=scene.clock()) for _ in range(PAGE)]
     older = [service_task("t1", dispatch=STRANGER, at=scene.clock() - timedelta(hours=1))]
     for workflow in ("wf", ""):
@@ -105,7 +120,7 @@ def test_under_a_notice_every_start_is_read_not_only_the_newest(scene: Scene) ->
 
 
 def test_without_a_falling_order_one_known_start_settles_nothing(scene: Scene) -> None:
-    known = scene.record("in/a.mp4")[0]
+    known = called(scene, scene.record("in/a.mp4")[0])
     rising = [service_task(f"t{n}", dispatch=known, at=scene.clock() + timedelta(seconds=n)) for n in range(PAGE)]
     scene.tasks.pages["wf"] = [rising, [service_task("new", dispatch=STRANGER)]]
     assert not gate(scene).is_open()
@@ -169,3 +184,20 @@ def test_a_task_of_a_media_asset_may_be_that_of_a_rule_that_registers(scene: Sce
     scene.tasks.pages["wf"] = [[task]]
     scene.settings = make_settings(make_rule(action=WorkflowAction("wf", input_type=input_type)))
     assert gate(scene).is_open() is (input_type is InputType.OSS)
+
+
+def test_a_worker_claims_nothing_while_the_gate_is_shut(scene: Scene) -> None:
+    [waiting] = scene.record("in/a.mp4")
+    scene.tasks.pages["wf"] = [[service_task("t1", dispatch=STRANGER, key="in/lost.mp4")]]
+    worker = scene.worker(gate=gate(scene))
+    assert worker.step() > timedelta()
+    assert worker.idle(timedelta(minutes=1))  # nobody need wait for it
+    assert scene.row(waiting).state == "pending"
+    scene.tasks.pages[""] = []
+    scene.target.expect("in/a.mp4", Started("t2"))
+    scene.clock.later(minutes=1)
+    worker.step()
+    assert not worker.idle(timedelta(minutes=1))
+    worker._collect(scene.settings.call_timeout)
+    worker.step()
+    assert scene.row(waiting).state == "started"

@@ -31,7 +31,7 @@ HOOK = WebhookSettings("hook", "/events/minio", NoAuthentication())
 
 def listener(scene: Scene, http: HttpSettings, *hooks: WebhookSettings) -> Listener:
     scene.settings = replace(scene.settings, http=http, sources=hooks)
-    return make_listener(scene.settings, scene.intake(), scene.clock, lambda _: None)
+    return make_listener(scene.settings, scene.intake(), scene.hints, scene.clock, lambda _: None)
 
 
 @contextmanager
@@ -72,7 +72,9 @@ def test_notes_stand_in_the_body_and_fail_nothing(scene: Scene) -> None:
     intake.health.started()
     intake.health.proven()
     intake.health.notes = (Condition("target_paused", "StartWorkflow: not sent", "see status"),)
-    made = make_listener(replace(scene.settings, http=HttpSettings(ANY, ANY)), intake, scene.clock, lambda _: None)
+    made = make_listener(
+        replace(scene.settings, http=HttpSettings(ANY, ANY)), intake, scene.hints, scene.clock, lambda _: None
+    )
     with running(made):
         status, body = get(made.operator, "/readyz")
     assert status == 200

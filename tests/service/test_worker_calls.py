@@ -14,6 +14,7 @@ from dispatcher.core.outcomes import Assets, Registered, Rejected, Started, Thro
 from dispatcher.core.rules import EditingAction, InputType, WorkflowAction
 from dispatcher.ledger import browse, rates
 from dispatcher.ledger.browse import Selector
+from dispatcher.service import live
 from dispatcher.service.permits import ReadPermits
 from dispatcher.simulator.faults import Fault, FaultPlan, FaultRate, ScriptedFault
 from dispatcher.simulator.server import Simulator
@@ -353,3 +354,11 @@ def test_following_reads_within_its_own_share(scene: Scene, simulator: Simulator
     assert scene.row(dispatch).task_status is not None
     jobs.get_job(endpoint_of(simulator), "j")
     assert asked == [Api.LIST_MEDIA_PRODUCING_JOBS, Api.GET_MEDIA_PRODUCING_JOB]
+
+
+def test_a_live_look_asks_for_a_job_as_a_job(scene: Scene) -> None:
+    dispatch = submitted(scene)
+    scene.jobs.single["j1"] = editing_job("j1", dispatch=dispatch, status="Queuing")
+    look = live._Look(scene.settings, scene.tasks, scene.jobs, scene.clock(), ("oss://b/in/a.mp4", "b", KEY))
+    (row,) = look._with_task_statuses((scene.row(dispatch),))
+    assert (row.task_status, look.notes) == ("Queuing", [])

@@ -47,6 +47,7 @@ class Recorder:
 @contextmanager
 def recorder() -> Iterator[Recorder]:
     """Run a server for as long as the block lasts."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

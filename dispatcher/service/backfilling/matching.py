@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dispatcher.core.events import ObjectEvent
     from dispatcher.core.rules import Rule, RuleSet
     from dispatcher.core.scope import Scope
-    from dispatcher.sources.store import StoreBucket
+    from dispatcher.service.heads import Store
 
 HEADS_AT_ONCE = 100
 """Objects that are asked for before the next look whether to stop."""
@@ -46,7 +46,7 @@ class Matching:
 
     rules: RuleSet
     scope: Scope
-    stores: Mapping[str, StoreBucket]
+    stores: Mapping[str, Store]
 
     def select(self, events: Iterable[ObjectEvent]) -> list[Candidate]:
         """Return the events that are covered and that a rule matches."""

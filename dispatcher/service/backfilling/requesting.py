@@ -19,7 +19,7 @@ from dispatcher.service.routes import targets_of
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dispatcher.core.settings import Settings
     from dispatcher.ledger.backfills import Backfill
     from dispatcher.ledger.engine import Ledger
+    from dispatcher.sources.store import StoreBucket
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Prepared:
 
     settings: Settings
     matching: Matching
+    stores: Mapping[str, StoreBucket]
 
     @property
     def rules(self) -> RuleSet:
@@ -43,7 +45,7 @@ class Prepared:
 
     def objects(self, stop: threading.Event) -> Objects:
         """Return where its objects are found; of an inventory the manifest is read. Raises DispatcherError."""
-        return open_objects(self.settings, self.matching.scope, self.rules, self.matching.stores, stop)
+        return open_objects(self.settings, self.matching.scope, self.rules, self.stores, stop)
 
 
 def prepare(settings: Settings, scope: Scope) -> Prepared:
@@ -61,7 +63,8 @@ def prepare(settings: Settings, scope: Scope) -> Prepared:
             f"no rule in question reads anything under {place}",
             hint="name a location under a rule's input, or one that covers it; see: oss-dispatcher rules list",
         )
-    return Prepared(settings, Matching(rules, scope, open_buckets(settings)))
+    stores = open_buckets(settings)
+    return Prepared(settings, Matching(rules, scope, stores), stores)
 
 
 def request(tx: Connection, scope: Scope, pace: Pace, most: int | None, now: datetime) -> tuple[Backfill, bool]:

@@ -137,6 +137,7 @@ class Running:
             self.sending.end()
         with self.ledger.write() as tx:
             backfills.end_finished(tx, self.clock())
+            backfills.skip_cancelled(tx, self.clock())  # a call that came back unsent since it was cancelled
         last = self._progress()
         self.reporter.show(last)
         return Ended(why, last)
@@ -178,10 +179,10 @@ class Running:
         now = self.clock()
         with self.ledger.read() as tx:
             backfill = backfills.get(tx, self.number)
+            if backfill.state in (BackfillState.PAUSED, BackfillState.CANCELLED):
+                return End.STOPPED
             if not backfills.has_unfinished(tx, self.number):
                 return End.DONE
-            if backfill.state is not BackfillState.RUNNING:
-                return End.STOPPED
             if backfill.expired(now):
                 return End.EXPIRED
             blocked: End | None = None

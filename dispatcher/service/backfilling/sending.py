@@ -72,7 +72,9 @@ class Sending:
             self.say("no daemon runs on this ledger: this command sends by itself")
         else:
             self._demand_rules()
-            self.say("a daemon runs on this ledger: this command records, the daemon sends, live objects first")
+            self.say(
+                "a daemon (or another backfill) sends from this ledger: this command records, live objects go first"
+            )
 
     def look(self) -> None:
         """Let a daemon take over, or take over from one. Raises what ended our own sending."""
@@ -85,13 +87,13 @@ class Sending:
         match self.sender:
             case Sender.THIS_COMMAND:
                 if self.ledger.should_yield():
-                    self.say("a daemon starts: it sends from now on")
+                    self.say("a daemon starts: this command lets it send")
                     self._let_go()
             case Sender.DAEMON:
                 if not self.ledger.somebody_sends():
                     self.sender, self._nobody_since = Sender.NOBODY, now
                     self.say(
-                        "the daemon stopped; if none starts within"
+                        "nobody sends any more; if no daemon starts within"
                         f" {self.comes_back.total_seconds():.0f} s this command sends by itself"
                     )
             case Sender.NOBODY:
@@ -110,7 +112,7 @@ class Sending:
     def _find_sender(self, now: float) -> None:
         if self.ledger.somebody_sends():
             self.sender = Sender.DAEMON
-            self.say("a daemon runs: it sends")
+            self.say("a daemon runs: it sends from now on")
         elif now - self._nobody_since >= self.comes_back.total_seconds() and self._try_to_send():
             self.say("no daemon came back: this command sends by itself")
 

@@ -25,7 +25,7 @@ from dispatcher.service.desk.activity import overview_json, source_records
 from dispatcher.service.desk.remembering import Remembered
 from dispatcher.service.desk.selecting import limit_of, selector_of
 from dispatcher.service.documents.backfills import backfill_json
-from dispatcher.service.documents.dispatches import detail_json, dispatch_json, story_of
+from dispatcher.service.documents.dispatches import detail_json, dispatch_json
 from dispatcher.service.documents.explaining import explanation_json
 from dispatcher.service.documents.quarantine import quarantined_json
 from dispatcher.service.documents.rules import rule_records
@@ -148,7 +148,7 @@ class Looking:
         return Page(tuple(dispatch_json(each) for each in shown), after)
 
     def dispatch(self, dispatch_id: str) -> Record:
-        """Return what `dispatches show` prints, with its story and why it has not started. Raises MissingError."""
+        """Return what `dispatches show` prints, with why it has not started. Raises MissingError."""
         now = self.clock()
         with self._reading() as tx:
             detail = browse.show(tx, dispatch_id, now) if is_id(dispatch_id) else None
@@ -158,8 +158,7 @@ class Looking:
                 f"the ledger has no dispatch {dispatch_id[:40]}", hint="ids are 26 letters and digits, without dots"
             )
         why = None if detail.view is None else why_not_started(detail.view, held.get(detail.view.rule))
-        story: list[Json] = [{"at": rfc3339(at), "text": text} for at, text in story_of(detail)]
-        return {**detail_json(detail), "why": why, "story": story}
+        return {**detail_json(detail), "why": why}
 
     def explain(self, url: str, *, live: bool) -> Record:
         """Return what `explain` prints, with the dispatches of that key. Raises LocationError."""

@@ -1,23 +1,21 @@
-"""A dispatch as JSON (the public contract's fields) and as the lines of its time line."""
+"""A dispatch as JSON: the public contract's fields, and everything that is known of it."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from dispatcher.core.calls import Endpoint
-from dispatcher.core.documents import Json, brief_time, rfc3339
-from dispatcher.core.parameters import masked_json, parameters_of
+from dispatcher.core.documents import Json, rfc3339
+from dispatcher.core.parameters import masked_json
+from dispatcher.service.documents.timeline import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
     from dispatcher.ledger.browse import AttemptView, DispatchDetail, DispatchView, OutcomeView
+    from dispatcher.service.documents.timeline import Moment
 
 
 def dispatch_json(view: DispatchView) -> dict[str, Json]:
-    """Return one dispatch with exactly the fields of the contract."""
+    """Return one dispatch with the fields of the contract, and what is known beside them."""
     error = view.last_error
     return {
         "dispatch_id": view.dispatch_id,
@@ -44,6 +42,12 @@ def dispatch_json(view: DispatchView) -> dict[str, Json]:
         "last_error": None
         if error is None
         else {"code": error.code, "message": error.message, "request_id": error.request_id},
+        "api": view.api.value if view.api is not None else None,
+        "media_id": view.media_id,
+        "vod_media_id": view.vod_media_id,
+        "project_id": view.project_id,
+        "input_media_id": view.input_media_id,
+        "backfill": view.backfill,
     }
 
 
@@ -62,7 +66,12 @@ def detail_json(detail: DispatchDetail) -> dict[str, Json]:
         "double_starts": list(detail.double_starts),
         "calls": [_attempt_json(each) for each in detail.attempts],
         "outcomes": [_outcome_json(each) for each in detail.outcomes],
+        "timeline": [_moment_json(each) for each in moments(detail)],
     }
+
+
+def _moment_json(moment: Moment) -> Json:
+    return {"at": rfc3339(moment.at), "event": moment.event, "attempt": moment.attempt, "text": moment.text}
 
 
 def _attempt_json(attempt: AttemptView) -> Json:
@@ -90,66 +99,3 @@ def _outcome_json(outcome: OutcomeView) -> Json:
         "evidence": outcome.evidence,
         "ended_at": rfc3339(outcome.ended_at),
     }
-
-
-def timeline(detail: DispatchDetail) -> Iterator[str]:
-    """Yield the lines that tell what happened to a dispatch, in order of time."""
-    view = detail.view
-    if view is None:
-        task = f", task {detail.task_id}" if detail.task_id else ""
-        yield f"{detail.dispatch_id}: {detail.state}{task}; its detail was pruned (ledger.keep), the fact stays"
-        return
-    yield f"{view.dispatch_id}: rule {view.rule}, bucket {view.bucket}, key {view.key}"
-    for at, text in story_of(detail):
-        yield f"  {brief_time(at)}  {text}"
-    for task_id in detail.double_starts:
-        yield f"  started twice: task {task_id} is a second one"
-    yield f"  now: {state_text(view)}{_due(view)}"
-
-
-def story_of(detail: DispatchDetail) -> list[tuple[datetime, str]]:
-    """Return what happened to a dispatch and when, in order of time; nothing of a pruned one."""
-    view = detail.view
-    if view is None:
-        return []
-    events: list[tuple[datetime, str]] = [
-        (view.first_seen_at, f"seen by {view.source}: etag {view.etag}, {view.size} bytes"),
-        (view.first_seen_at, f"matched rule {view.rule}"),
-    ]
-    events += [(each.intent_at, _sent(each)) for each in detail.attempts]
-    events += [(each.ended_at, _ended(each)) for each in detail.outcomes]
-    if view.task_finished_at is not None:
-        failed = f": {view.task_error}" if view.task_error else ""
-        events.append((view.task_finished_at, f"task {view.task_id} ended: {view.task_status}{failed}"))
-    # Stable: of one moment, what the ledger wrote first comes first.
-    return sorted(events, key=lambda event: event[0])
-
-
-def state_text(view: DispatchView) -> str:
-    """Return state, reason and the task's status in a few words."""
-    reason = f" ({view.reason})" if view.reason is not None else ""
-    task = f", task {view.task_status}" if view.task_status else ""
-    return f"{view.state}{reason}{task}"
-
-
-def _due(view: DispatchView) -> str:
-    return f", next at {brief_time(view.next_at)}" if view.next_at is not None else ""
-
-
-def _sent(attempt: AttemptView) -> str:
-    from dispatcher.ledger.calls import call_from_text  # noqa: PLC0415 - only where a ledger is read
-
-    call = call_from_text(Endpoint(attempt.region, attempt.endpoint), attempt.request, attempt.api)
-    sent = parameters_of(call)
-    # The time line names first what was started, then what it was given.
-    what = sent.pop("WorkflowId", "")
-    given = ", ".join(f"{name} {text}" for name, text in sent.items())
-    return f"attempt {attempt.attempt}: {attempt.api}{' ' if what else ''}{what} at {attempt.endpoint}, {given}"
-
-
-def _ended(outcome: OutcomeView) -> str:
-    facts = (outcome.code, outcome.message, outcome.task_id and f"task {outcome.task_id}")
-    said = ", ".join(each for each in facts if each)
-    request = f" (RequestId {outcome.request_id})" if outcome.request_id else ""
-    told_by = "" if outcome.evidence == "call" else f", told by {outcome.evidence}"
-    return f"attempt {outcome.attempt}: {outcome.kind}{': ' if said else ''}{said}{request}{told_by}"

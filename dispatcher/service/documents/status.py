@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.core.documents import Json, rfc3339
 from dispatcher.ledger import (
     announcing,
+    backfills,
     budgeting,
     counting,
     following,
@@ -19,6 +20,7 @@ from dispatcher.ledger import (
     snapshots,
 )
 from dispatcher.ledger.notices import NoticeCode
+from dispatcher.service.documents.backfills import backfill_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from dispatcher.core.dispatch import DispatchState
     from dispatcher.core.outcomes import TargetHealth
     from dispatcher.ledger.announcing import Missed
+    from dispatcher.ledger.backfills import Backfill, RowCounts
     from dispatcher.ledger.budgeting import Budget
     from dispatcher.ledger.counting import OldestWaiting, StateCount
     from dispatcher.ledger.following import DoubleStart, ForeignStart
@@ -57,6 +60,7 @@ class Status:
     paused: Mapping[str, TargetHealth]
     holds: Mapping[str, Hold]
     budgets: Mapping[str, Budget]
+    backfills: Sequence[tuple[Backfill, RowCounts]]
     roots: Sequence[RootStatistics]
     foreign: Sequence[ForeignStart]
     foreign_count: int
@@ -80,6 +84,7 @@ def read_status(tx: Connection, at: datetime) -> Status:
         paused={target: each for target, each in rates.healths(tx).items() if each.paused_since is not None},
         holds=holds.held(tx),
         budgets=budgeting.budgets_today(tx, at),
+        backfills=[(each, backfills.counts(tx, each.number)) for each in backfills.active(tx)],
         roots=snapshots.statistics(tx),
         foreign=following.foreign(tx, limit=SHOWN_STARTS),
         foreign_count=counting.foreign_count(tx),
@@ -149,6 +154,7 @@ def status_json(found: Status) -> dict[str, Json]:
             {"rule": rule, "limit": each.limit, "used": each.used, "released": each.released, "left": each.left}
             for rule, each in found.budgets.items()
         ],
+        "backfills": [backfill_json(each, counted, found.at) for each, counted in found.backfills],
         "sources": [root_json(each) for each in found.roots],
         "foreign_starts": {"count": found.foreign_count, "last": [_foreign_json(each) for each in found.foreign]},
         "double_starts": {
