@@ -92,6 +92,7 @@ def make_listener(  # noqa: PLR0913 - what is served, by name
 ) -> Listener:
     """Return the listeners: the operator's, with its page, and for webhooks and callbacks the public one."""
     # Imported here: `backfill` puts a dispatcher together too, and listens to nobody.
+    from dispatcher.web.callbacks import PATH as CALLBACKS  # noqa: PLC0415 - as above
     from dispatcher.web.health import health_routes  # noqa: PLC0415 - Starlette: as above
     from dispatcher.web.metrics import metrics_route  # noqa: PLC0415 - as above
     from dispatcher.web.operating import Shared, operator_app  # noqa: PLC0415 - as above
@@ -107,7 +108,7 @@ def make_listener(  # noqa: PLR0913 - what is served, by name
         return Listener(serve(operator, http.listen), needed=http.listen_written)
     webhooks = Webhooks(hooks, BodyReceiver(intake, intake.meter), clock, callbacks=settings.callbacks, hint=hint)
     if http.public == http.listen:
-        both = Shared(operator, webhooks.app, [hook.path for hook in hooks])
+        both = Shared(operator, webhooks.app, [CALLBACKS, *(hook.path for hook in hooks)])
         return Listener(None, public=serve(both, http.public), webhooks=webhooks)
     return Listener(
         serve(operator, http.listen),

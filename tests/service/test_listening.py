@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dispatcher.core.health import Condition
-from dispatcher.core.settings import Address, HttpSettings, NoAuthentication, WebhookSettings
+from dispatcher.core.settings import Address, CallbackSettings, HttpSettings, NoAuthentication, WebhookSettings
 from dispatcher.errors import ServiceUnavailableError
 from dispatcher.service.opening import make_listener
 from tests.service.conftest import lines
@@ -88,6 +88,13 @@ def test_one_loopback_listener_serves_webhooks_and_probes(scene: Scene) -> None:
     assert made.operator is None
     with running(made):
         assert get(made.public, HOOK.path) == (200, b"")
+        assert get(made.public, "/livez")[0] == 200
+
+
+def test_a_shared_listener_takes_callbacks(scene: Scene) -> None:
+    scene.settings = replace(scene.settings, callbacks=CallbackSettings("http://localhost/callbacks/ims"))
+    with running(listener(scene, HttpSettings(ANY, ANY))) as made:
+        assert get(made.public, "/callbacks/ims")[0] == 405  # they are posted
         assert get(made.public, "/livez")[0] == 200
 
 
