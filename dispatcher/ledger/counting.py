@@ -11,9 +11,10 @@ from sqlalchemy import func, literal_column, select
 from dispatcher.core.dispatch import DispatchState, StateReason
 from dispatcher.ledger.browse import Waits
 from dispatcher.ledger.tables import dispatches, double_starts, foreign_starts, in_state, tombstones
+from dispatcher.ledger.writing import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection
@@ -39,24 +40,46 @@ class OldestWaiting:
 
 
 def state_counts(tx: Connection, now: datetime) -> list[StateCount]:
-    """Return all rows counted by rule, state and reason; why due rows wait is worked out at `now`."""
-    table = dispatches.c
+    """Return all rows counted by rule, state and reason; why due rows wait is worked out at `now`.
+
+    Started rows, which are nearly all, have no reason: the index alone counts them.
+    """
     waits = Waits.at(tx, now)
-    is_due = (table.next_at <= now).label("is_due")
-    rows = tx.execute(
-        select(
-            table.rule_id, table.state, table.reason, table.lane, table.backfill, is_due, func.count().label("rows")
-        ).group_by(table.rule_id, table.state, table.reason, table.lane, table.backfill, is_due)
-    )
     counts: Counter[tuple[str, DispatchState, StateReason | None]] = Counter()
-    for row in rows:
-        state = DispatchState(row.state)
-        reason = None if row.reason is None else StateReason(row.reason)
-        if state is DispatchState.PENDING:
-            reason = waits.reason(row, reason, due=bool(row.is_due))
-        counts[row.rule_id, state, reason] += row.rows
+    table = dispatches.c
+    rules: dict[DispatchState, list[str]] = {}
+    for rule_id, text, rows in tx.execute(
+        select(table.rule_id, table.state, func.count()).group_by(table.rule_id, table.state)
+    ):
+        state = DispatchState(text)
+        rules.setdefault(state, []).append(rule_id)
+        if state is DispatchState.STARTED:
+            counts[rule_id, state, None] += rows
+    for state, having in rules.items():
+        if state is not DispatchState.STARTED:
+            _count_reasons(tx, state, having, waits, counts)
     ordered = sorted(counts.items(), key=lambda item: (item[0][0], item[0][1], item[0][2] or ""))
     return [StateCount(rule_id, state, reason, count) for (rule_id, state, reason), count in ordered]
+
+
+def _count_reasons(
+    tx: Connection,
+    state: DispatchState,
+    rules: Sequence[str],
+    waits: Waits,
+    counts: Counter[tuple[str, DispatchState, StateReason | None]],
+) -> None:
+    """Count the rows of one state by their reasons."""
+    table = dispatches.c
+    kind = (table.rule_id, table.reason, table.lane, table.backfill, (table.next_at <= waits.now).label("is_due"))
+    for start in range(0, len(rules), BATCH):
+        chunk = rules[start : start + BATCH]
+        wanted = in_state(state) & table.rule_id.in_(chunk)
+        for row in tx.execute(select(*kind, func.count().label("rows")).where(wanted).group_by(*kind)):
+            reason = None if row.reason is None else StateReason(row.reason)
+            if state is DispatchState.PENDING:
+                reason = waits.reason(row, reason, due=bool(row.is_due))
+            counts[row.rule_id, state, reason] += row.rows
 
 
 def task_status_counts(tx: Connection) -> Mapping[str | None, int]:
