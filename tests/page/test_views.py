@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -13,12 +16,19 @@ from starlette.testclient import TestClient
 from dispatcher.core.events import encode_key
 from dispatcher.core.printable import printable
 from dispatcher.core.settings import Address
+from dispatcher.service.desk import changing
+from dispatcher.service.rerunning import Rerunning
+from dispatcher.sources.store import ObjectHead
 from dispatcher.web.page.rendering import HERE
-from tests.cli.desk import id_of
+from tests.cli.desk import ETAG, SIZE, id_of
 from tests.page.conftest import ORIGIN
 from tests.page.stage import DEAD, HOSTILE, LONG, NO_TEXT, SCRIPT, TOKEN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dispatcher.core.settings import Settings
+    from dispatcher.ledger.engine import Ledger
     from tests.page.stage import Stage
 
 HTMX = "60231ae6ba9db3825eb15a261122d5f55921c4d53b66bf637dc18b4ee27c79f9"
@@ -294,12 +304,16 @@ def test_quarantine_is_shown_tried_again_and_dropped(operator: TestClient) -> No
 
 def test_a_backfill_is_paused_resumed_and_cancelled(operator: TestClient) -> None:
     origin = {"Origin": ORIGIN}
+
+    def spring() -> dict[str, Any]:
+        found: list[dict[str, Any]] = operator.get("/api/v1/backfills").json()
+        return next(each for each in found if each["backfill"] == 1)
+
     for verb, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
         done = operator.post(f"/api/v1/backfills/1/{verb}", headers=origin)
         assert done.json() == {"backfill": 1, "name": "spring", "changed": True}
-        (known,) = operator.get("/api/v1/backfills").json()
-        assert known["state"] == state
-    assert operator.get("/api/v1/backfills").json()[0]["states"]["skipped"] == 12
+        assert spring()["state"] == state
+    assert spring()["states"]["skipped"] == 12
     assert operator.post("/api/v1/backfills/9/pause", headers=origin).status_code == 404
 
 
@@ -320,3 +334,25 @@ def test_the_api_serves_what_the_commands_print(client: TestClient) -> None:
     assert {each["task_error"] for each in failures["failed_tasks"]} == {"the video track is damaged"}
     config = client.get("/api/v1/config").json()
     assert config["config"]["credentials"]["access_key_secret"] == "***"
+
+
+class Heads:
+    """A store in which every object is as it was."""
+
+    def head(self, key: str, stop: threading.Event) -> ObjectHead:
+        return ObjectHead(ETAG, SIZE, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_failed_task_runs_again_as_a_named_run(
+    operator: TestClient, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def opened(settings: Settings, ledger: Ledger) -> Iterator[Rerunning]:
+        yield Rerunning(settings, ledger, {"my-media": Heads()}, lambda: stage.at, threading.Event())
+
+    monkeypatch.setattr(changing, "open_rerunning", opened)
+    path = "/api/v1/dispatches/rerun?task-status=Failed&key=incoming/day/31-*&again=fix-1"
+    done = operator.post(path, headers={"Origin": ORIGIN}).json()
+    assert (done["run"], done["selected"], done["recorded"]) == ("fix-1", 1, 1)
+    again = operator.post(path, headers={"Origin": ORIGIN}).json()
+    assert (again["recorded"], again["known"]) == (0, 1)
