@@ -285,7 +285,7 @@ def test_user_data_too_long_for_one_object_leaves_that_one_dead_and_tells_why(ch
     ]
     said = told(chain, "dispatch.dead")
     assert "512" in said
-    assert "shorten user_data of rule all" in said
+    assert "shorten workflow.user_data of rule all" in said
     chain.configure(ALL)
     assert chain.command("dispatches", "retry", "--state", "dead", "--yes").returncode == ExitCode.DONE
     assert chain.run_once() == ExitCode.DONE

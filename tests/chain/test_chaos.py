@@ -96,8 +96,8 @@ def test_exactly_one_start_for_each_object_and_rule_through_kills_and_lost_answe
     uploads.join()
     wanted = expected(objects)
     last = chain.start()
-    chain.wait_until(lambda: chain.states() == {"started": len(wanted)}, "all dispatches started", within=120)
-    chain.wait_until(lambda: all(row.task_status == "Succeed" for row in chain.rows()), "all tasks final", within=60)
+    chain.wait_until(lambda: chain.states() == {"started": len(wanted)}, "all dispatches started", within=300)
+    chain.wait_until(lambda: all(row.task_status == "Succeed" for row in chain.rows()), "all tasks final", within=120)
     assert chain.kill(last, signal.SIGTERM) == 0
     assert chain.accepted() == wanted
     assert not chain.log_lines("dispatch.double_start")
