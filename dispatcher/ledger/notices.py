@@ -26,9 +26,12 @@ class NoticeCode(StrEnum):
     LEDGER_BEHIND: the service may have tasks of ours that this ledger does not know. Nothing is called until
     they are recorded. Set by a start that finds such a task, by `db adopt` while it is at work, and by whatever
     brings an older state of the ledger back.
+
+    NOT_COMPARED: since a start the service has not answered whether it has such tasks. Nothing is called before.
     """
 
     LEDGER_BEHIND = "ledger_behind"
+    NOT_COMPARED = "not_compared"
 
 
 @dataclass(frozen=True, slots=True)

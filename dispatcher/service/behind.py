@@ -110,23 +110,31 @@ class BehindGate:
         except LedgerError:
             raise
         except CredentialsError as error:
+            self._answered()
             self._tell_denied(error, now, announced=announced)
         except DispatcherError as error:
             # Without the service nothing could be called either.
             self._failures += 1
             self._look_at = now + min(LOOK_AGAIN, timedelta(seconds=2**self._failures))
+            with self.ledger.write() as tx:
+                notices.post(tx, NoticeCode.NOT_COMPARED, error.message, now)
             get_logger().warning("ledger.not_compared", error=error.message, hint=error.hint)
         else:
-            self._failures = 0
+            self._answered()
             self._settle(unknown, now, announced=announced)
+
+    def _answered(self) -> None:
+        """Take the notice down that a look failed, also one of an earlier process."""
+        self._failures = 0
+        with self.ledger.write() as tx:
+            notices.lift(tx, NoticeCode.NOT_COMPARED)
 
     def _settle(self, unknown: Start | None, now: datetime, *, announced: bool) -> None:
         if unknown is None:
             if announced:
                 with self.ledger.write() as tx:
                     notices.lift(tx, NoticeCode.LEDGER_BEHIND)
-            if announced or self._behind:
-                get_logger().info("ledger.caught_up")
+            get_logger().info("ledger.caught_up" if announced or self._behind else "ledger.compared")
             self._open, self._behind = True, False
             return
         token = attempt_token(*unknown.token) if unknown.token is not None else ""

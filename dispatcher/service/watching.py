@@ -16,7 +16,7 @@ from dispatcher.errors import LedgerError
 from dispatcher.ledger import holds, notices, rates, snapshots
 from dispatcher.ledger.counting import by_open_state
 from dispatcher.ledger.proving import prove
-from dispatcher.service.behind import HINT as BEHIND_HINT
+from dispatcher.service.documents.status import hint_of
 from dispatcher.service.logs import get_logger
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class LedgerWatch:
 def _conditions(tx: Connection) -> Iterator[Condition]:
     """Yield what keeps calls from being made; none of it keeps sightings from being recorded."""
     for notice in notices.standing(tx).values():
-        yield Condition(str(notice.code), notice.detail, BEHIND_HINT)
+        yield Condition(str(notice.code), notice.detail, hint_of(notice))
     for target, health in rates.healths(tx).items():
         if health.paused_since is not None:
             code = "credentials" if health.unauthorized else "target_paused"

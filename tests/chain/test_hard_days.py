@@ -32,6 +32,7 @@ def test_while_the_service_is_away_rows_wait_without_attempts_and_then_go_out_on
         chain.configure(ALL, replaced={chain.simulator.url: gate.url})
         daemon = chain.start()
         chain.wait_until(lambda: bool(chain.log_lines("baseline.complete")), "the first listing")
+        chain.wait_until(lambda: bool(chain.log_lines("ledger.compared")), "a look at the service")
         gate.shut()
         chain.put("in/a.mp4")
         chain.put("in/b.mp4")

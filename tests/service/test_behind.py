@@ -50,9 +50,9 @@ def gate(scene: Scene, jobs: ScriptedJobs | None = None) -> BehindGate:
     return BehindGate(scene.ledger, starts, scene.clock)
 
 
-def notice(scene: Scene) -> str | None:
+def notice(scene: Scene, code: NoticeCode = NoticeCode.LEDGER_BEHIND) -> str | None:
     with scene.ledger.read() as tx:
-        found = notices.standing(tx).get(NoticeCode.LEDGER_BEHIND)
+        found = notices.standing(tx).get(code)
     return None if found is None else found.detail
 
 
@@ -172,9 +172,11 @@ def test_a_service_that_is_away_is_asked_again(scene: Scene) -> None:
         scene.clock.later(seconds=10)
         assert not found.is_open()
     assert found.is_shut()
+    assert notice(scene, NoticeCode.NOT_COMPARED) == "no answer"
     scene.tasks.pages["wf"] = []
     scene.clock.later(seconds=10)
     assert found.is_open()
+    assert notice(scene, NoticeCode.NOT_COMPARED) is None
     assert not found.is_shut()
 
 

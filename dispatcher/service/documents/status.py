@@ -199,5 +199,7 @@ def _foreign_json(start: ForeignStart) -> Json:
 def hint_of(notice: Notice) -> str:
     """Return what to do about it."""
     match notice.code:
+        case NoticeCode.NOT_COMPARED:
+            return "nothing is called until the service tells what it has started; it is asked again by itself"
         case NoticeCode.LEDGER_BEHIND:
             return "nothing is called until `oss-dispatcher db adopt` has recorded what was started"
