@@ -1,11 +1,12 @@
 """Looking at a part of a bucket that stands for all of it, where a snapshot tells how the whole is spread.
 
-Pages are read behind keys that lie evenly over the last complete listing. That a store may skip or repeat some
-entries there does not matter to an estimate; nothing else may begin behind a key.
+Pages are read behind keys that lie at random in equal parts of the last complete listing. That a store may skip or
+repeat some entries there does not matter to an estimate; nothing else may begin behind a key.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dispatcher.sources.store import Answer
 
 PAGE = 1_000
+SAMPLED_PAGE = 100
+"""Objects read at one place of a sample: neighbours are alike, so many small pages tell more than a few large ones."""
 
 
 class Basis(StrEnum):
@@ -76,20 +79,29 @@ def choose(tx: Connection | None, bucket: str, root: str, wanted: int) -> Look:
         return Look(Basis.BEGINNING, wanted)
     if known.entries <= wanted:
         return Look(Basis.WHOLE, wanted, known.entries, known.listed_at)
-    seams = tuple(_seams(tx, known, root, max(1, wanted // PAGE)))
+    seams = tuple(_seams(tx, known, root, max(1, wanted // SAMPLED_PAGE)))
     return Look(Basis.SNAPSHOT, wanted, known.entries, known.listed_at, seams)
 
 
 def _seams(tx: Connection, known: Remembered, root: str, pages: int) -> Iterator[str | None]:
-    """Yield the keys behind which to read a page: None for the beginning, then evenly over the entries."""
-    yield None
-    passed, step = 0, known.entries / pages
-    due = step
+    """Yield the keys behind which to read a page, None for the beginning: one at random in each of `pages` equal parts.
+
+    Evenly spaced ones would meet folders of one kind alone where kinds take turns. The same snapshot gives the same
+    places.
+    """
+    chance = random.Random(known.root_id)  # noqa: S311 - picks a sample, no secret
+    step = known.entries / pages
+    places = iter([(part + chance.random()) * step for part in range(pages)])
+    due = next(places, None)
+    passed, before = 0, None
     for key, count in planning.fences(tx, known.root_id, root):
         passed += count
-        if passed >= due and passed < known.entries:
-            yield key
-            due += step
+        chosen = False
+        while due is not None and due < passed:
+            chosen, due = True, next(places, None)
+        if chosen:
+            yield before
+        before = key
 
 
 def pages(
@@ -104,4 +116,4 @@ def pages(
             yield from islice(some, -(-look.wanted // PAGE))
         case Basis.SNAPSHOT:
             for seam in look.seams:
-                yield from islice(ObjectListing(bucket, [root], _Behind(lister, seam), PAGE).pages(stop), 1)
+                yield from islice(ObjectListing(bucket, [root], _Behind(lister, seam), SAMPLED_PAGE).pages(stop), 1)

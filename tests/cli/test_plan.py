@@ -163,6 +163,7 @@ def test_a_wish_that_was_fulfilled_is_not_fulfilled_again(place: Place) -> None:
 
 def test_a_sample_says_what_it_rests_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dispatcher.service.sampling.PAGE", 10)
+    monkeypatch.setattr("dispatcher.service.sampling.SAMPLED_PAGE", 10)
     place.put(*(f"in/{n // 100}/{n:03}.{'mp4' if n % 2 else 'mov'}" for n in range(300)))
     place.write("now.yaml", rule("r", "in/", extensions=["mov"]))
     place.write("new.yaml", rule("r", "in/", extensions=["mov", "mp4"]))
@@ -182,6 +183,19 @@ def test_a_sample_says_what_it_rests_on(place: Place, monkeypatch: pytest.Monkey
     ).out
     assert "~150" in out
     assert "an estimate from 60 objects, spread over the 300" in out
+
+
+def test_a_sample_meets_folders_that_take_turns(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second folder holds the other kind alone: pages at even distances would meet one kind."""
+    monkeypatch.setattr("dispatcher.service.sampling.SAMPLED_PAGE", 5)
+    place.put(*(f"in/{n // 20:02}/{n:03}.{'mp4' if n // 20 % 2 else 'mov'}" for n in range(400)))
+    place.write("now.yaml", rule("r", "in/", extensions=["mov"]))
+    place.write("new.yaml", rule("r", "in/", extensions=["mov", "mp4"]))
+    _list_once(place)
+    found = place.plan("--sample", "--objects", "50")
+    assert found["listed"][0]["basis"] == "snapshot"
+    assert amounts(found, "r")["gained"] > 0
+    assert amounts(found, "r")["unchanged"] > 0
 
 
 def _list_once(place: Place) -> None:
